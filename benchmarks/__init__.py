@@ -1,0 +1,1 @@
+"""Protocol, training engine, records, leaderboards."""

@@ -1,0 +1,1 @@
+"""Readers of precomputed features and captions, and the embedded demo data set."""

@@ -1,0 +1,1 @@
+"""Image-text-matching methods: one file each, beside the parts they share."""

@@ -1,0 +1,232 @@
+"""The contract of a method: encode, score, combine, and a loss made of features and an objective."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from datasets.batch import Batch, ImageBatch, Inputs, TextBatch, TrainingSplit
+from methods.losses import diagonal, hinge_loss
+from methods.text_encoders import TextConfig
+
+Terms = dict[str, Tensor]
+
+
+class MethodConfig(BaseModel):
+    """What every method's configuration holds; a method adds its own fields in a subclass.
+
+    region_dim: width of a region feature; None = as in the data.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    region_dim: int | None = None
+    text: TextConfig = TextConfig()
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands. step and epoch count from 0; phases holds the names of the phases that have begun."""
+
+    step: int = 0
+    epoch: int = 0
+    phases: frozenset[str] = frozenset()
+
+    def reached(self, phase: str) -> bool:
+        """Has `phase` begun?"""
+        return phase in self.phases
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Rows of variable length, stored flat. values: (sum of lengths, ...), offsets: (n + 1,) int64."""
+
+    values: Tensor
+    offsets: Tensor
+
+    @classmethod
+    def from_padded(cls, padded: Tensor, lengths: Tensor) -> Ragged:
+        """padded: (n, L, ...) with lengths (n,). Padding is dropped."""
+        valid = torch.arange(padded.shape[1], device=padded.device) < lengths[:, None]  # (n, L)
+        return cls(padded[valid], nn.functional.pad(lengths.cumsum(0), (1, 0)))
+
+    @property
+    def lengths(self) -> Tensor:
+        """(n,) int64."""
+        return self.offsets.diff()
+
+    def padded(self) -> Tensor:
+        """(n, longest, ...), zero behind each row's length."""
+        lengths = self.lengths
+        valid = torch.arange(int(lengths.max()), device=lengths.device) < lengths[:, None]
+        rows = self.values.new_zeros(*valid.shape, *self.values.shape[1:])
+        rows[valid] = self.values
+        return rows
+
+    def __getitem__(self, rows: slice) -> Ragged:
+        offsets = self.offsets[rows.start : rows.stop + 1]
+        return Ragged(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A gallery's encodings by name. First axis = items; those of variable length are Ragged."""
+
+    tensors: dict[str, Tensor | Ragged] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        first = next(iter(self.tensors.values()))
+        return len(first.offsets) - 1 if isinstance(first, Ragged) else len(first)
+
+    def __getitem__(self, key: str | slice) -> Tensor | Ragged | Encoded:
+        """A tensor by its name, or the items start:stop."""
+        if isinstance(key, str):
+            return self.tensors[key]
+        start, stop, _ = key.indices(len(self))
+        return Encoded({name: value[start:stop] for name, value in self.tensors.items()})
+
+    def chunks(self, size: int) -> Iterator[tuple[int, Encoded]]:
+        """(first item, items) for consecutive chunks of at most `size` items."""
+        for start in range(0, len(self), size):
+            yield start, self[start : start + size]
+
+    def to(self, device: torch.device | str) -> Encoded:
+        """The same encodings on `device`."""
+        return Encoded(
+            {
+                name: Ragged(v.values.to(device), v.offsets.to(device)) if isinstance(v, Ragged) else v.to(device)
+                for name, v in self.tensors.items()
+            }
+        )
+
+    @staticmethod
+    def concatenate(parts: Sequence[Encoded]) -> Encoded:
+        """The parts one behind the other."""
+        return Encoded({name: _concatenate([p.tensors[name] for p in parts]) for name in parts[0].tensors})
+
+
+def _concatenate(values: list[Tensor | Ragged]) -> Tensor | Ragged:
+    if isinstance(values[0], Tensor):
+        return torch.cat(values)
+    lengths = torch.cat([v.lengths for v in values])
+    return Ragged(torch.cat([v.values for v in values]), nn.functional.pad(lengths.cumsum(0), (1, 0)))
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters that share a learning-rate factor and weight decay (None: the recipe's).
+
+    frozen_until: the phase before whose beginning these parameters are not trained.
+    """
+
+    name: str
+    parameters: list[nn.Parameter]
+    lr_factor: float = 1.0
+    weight_decay: float | None = None
+    frozen_until: str | None = None
+
+
+class Method(nn.Module, ABC):
+    """An image-text-matching method.
+
+    Config: the class of its configuration. phases: names of the training phases that its recipe may give a beginning.
+    variants: its variants, the first is the default. scope: `pair` where a pair's score depends on that pair alone,
+    `gallery` where `combine` looks at whole rows (it then gets them complete, before folds are cut).
+    """
+
+    Config: ClassVar[type[MethodConfig]] = MethodConfig
+    phases: ClassVar[tuple[str, ...]] = ()
+    variants: ClassVar[tuple[str, ...]] = ()
+    scope: Literal["pair", "gallery"] = "pair"
+
+    def __init__(self, config: MethodConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def inputs(self) -> Inputs:
+        """What the method reads for its configuration: by default regions and captions."""
+        return Inputs(text=self.config.text.inputs())
+
+    def fit(self, train: TrainingSplit) -> None:
+        """Learn from the whole training split before step 0 (prototypes, idf); store the result in buffers."""
+
+    @abstractmethod
+    def encode_images(self, images: ImageBatch) -> Encoded:
+        """Encode a batch of images for `score`."""
+
+    @abstractmethod
+    def encode_texts(self, texts: TextBatch) -> Encoded:
+        """Encode a batch of captions for `score`."""
+
+    @abstractmethod
+    def score(self, images: Encoded, texts: Encoded) -> Terms:
+        """Named score terms, each (n_images, n_texts), for chunks of any size."""
+
+    def combine(self, terms: Terms) -> Tensor:
+        """Score terms -> the similarity matrix (n_images, n_texts). Default: the only term."""
+        (similarity,) = terms.values()
+        return similarity
+
+    @abstractmethod
+    def features(self, batch: Batch) -> Terms:
+        """What the objective needs of a batch of pairs, as named tensors with B rows."""
+
+    @abstractmethod
+    def objective(self, features: Terms, ids: Tensor, progress: Progress) -> Terms:
+        """Named loss terms, "total" last. ids: (B,) image id of each pair."""
+
+    def forward(self, batch: Batch, progress: Progress) -> Terms:
+        """Loss terms of a batch; the engine calls the module itself, so that distributed wrappers see the call."""
+        return self.objective(self.features(batch), batch.texts.image_ids, progress)
+
+    def before_step(self, progress: Progress) -> None:
+        """Called before each training step (momentum encoders)."""
+
+    def after_step(self, progress: Progress) -> None:
+        """Called after each optimiser step."""
+
+    def parameter_groups(self) -> list[Group]:
+        """Every trained parameter, once. Default: one group."""
+        return [Group("all", [p for p in self.parameters() if p.requires_grad])]
+
+
+class EmbeddingMethod(Method):
+    """A method with one embedding per image and per caption; their dot product is the score.
+
+    A subclass writes `embed_images` and `embed_texts`, and its own `objective` where the hinge loss is not wanted.
+    """
+
+    @abstractmethod
+    def embed_images(self, images: ImageBatch) -> Tensor:
+        """(B, d) embeddings, normalised as the method wants them."""
+
+    @abstractmethod
+    def embed_texts(self, texts: TextBatch) -> Tensor:
+        """(B, d) embeddings."""
+
+    def encode_images(self, images: ImageBatch) -> Encoded:
+        """The embedding."""
+        return Encoded({"embedding": self.embed_images(images)})
+
+    def encode_texts(self, texts: TextBatch) -> Encoded:
+        """The embedding."""
+        return Encoded({"embedding": self.embed_texts(texts)})
+
+    def score(self, images: Encoded, texts: Encoded) -> Terms:
+        """Dot products."""
+        return {"similarity": images["embedding"].float() @ texts["embedding"].float().T}
+
+    def features(self, batch: Batch) -> Terms:
+        """The embeddings of both sides, as `image` and `text`; a host's local features may stand beside them."""
+        return {"image": self.embed_images(batch.images), "text": self.embed_texts(batch.texts)}
+
+    def objective(self, features: Terms, ids: Tensor, progress: Progress) -> Terms:
+        """The hinge loss over the hardest negatives (VSE++), margin 0.2."""
+        similarity = features["image"].float() @ features["text"].float().T
+        return {"total": hinge_loss(similarity, diagonal(ids))}

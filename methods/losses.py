@@ -1,0 +1,31 @@
+"""Losses on a batch's similarity matrix. All are computed in float32, outside autocast."""
+
+import torch
+from torch import Tensor
+
+MARGIN = 0.2
+
+
+def hinge_loss(similarity: Tensor, positives: Tensor, margin: float = MARGIN, hardest: bool = True) -> Tensor:
+    """Bidirectional hinge loss (VSE++, BMVC 2018, eq. 5 and 6), summed over the batch.
+
+    similarity: (B, B) float, image i and caption i belong together. positives: (B, B) bool, entries that are no
+    negatives: the diagonal, or every pair of one image ("mask_repeat"). hardest: keep each image's and each caption's
+    hardest negative only (max violation); otherwise sum over all negatives. Returns a scalar.
+    """
+    own = similarity.diagonal()
+    cost_i2t = (margin + similarity - own[:, None]).clamp(min=0).masked_fill(positives, 0)
+    cost_t2i = (margin + similarity - own[None, :]).clamp(min=0).masked_fill(positives, 0)
+    if hardest:
+        return cost_i2t.amax(dim=1).sum() + cost_t2i.amax(dim=0).sum()
+    return cost_i2t.sum() + cost_t2i.sum()
+
+
+def same_image(ids: Tensor) -> Tensor:
+    """(B, B) bool: which pairs of a batch show the same image. ids: (B,)."""
+    return ids[:, None] == ids[None, :]
+
+
+def diagonal(ids: Tensor) -> Tensor:
+    """(B, B) bool: the pairs themselves, for losses that take a second caption of an image for a negative."""
+    return torch.eye(len(ids), dtype=torch.bool, device=ids.device)

@@ -1,0 +1,90 @@
+"""Methods by name, loaded when asked for; a user's own from a file."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from methods.errors import MethodError
+
+RECIPES = Path(__file__).parent / "recipes"
+SHIPPED = {"gpo": "methods.gpo"}
+
+_registered: dict[str, type] = {}
+M = TypeVar("M", bound=type)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A method that can be run. recipe: its YAML file, None where there is none (a user's method may do without)."""
+
+    name: str
+    method: type
+    recipe: Path | None
+    file: Path
+
+
+def register(name: str) -> Callable[[M], M]:
+    """Class decorator: makes a Method available under `name`."""
+
+    def add(method: M) -> M:
+        method.name = name
+        _registered[name] = method
+        return method
+
+    return add
+
+
+def method_names() -> list[str]:
+    """The shipped methods."""
+    return list(SHIPPED)
+
+
+def find_method(name: str) -> Entry:
+    """A shipped method by its name, or a user's: `path/to/file.py` or `path/to/file.py:ClassName`.
+
+    Raises MethodError where there is none, with the nearest name.
+    """
+    if ".py" in name:
+        return _from_file(name)
+    if name not in SHIPPED:
+        from methods.recipe import nearest
+
+        raise MethodError(
+            f"unknown method '{name}'{nearest(name, list(SHIPPED))}; known: {', '.join(SHIPPED)}; "
+            f"a method of your own is named by its file: --method path/to/file.py."
+        )
+    module = importlib.import_module(SHIPPED[name])
+    recipe = RECIPES / f"{name}.yaml"
+    return Entry(name, _registered[name], recipe if recipe.exists() else None, Path(module.__file__))
+
+
+def _from_file(name: str) -> Entry:
+    path_text, _, class_name = name.partition(".py")
+    path, class_name = Path(f"{path_text}.py"), class_name.removeprefix(":")
+    if not path.is_file():
+        raise MethodError(f"method file {path} does not exist; give the path of a Python file that registers a Method.")
+    module_name = f"user_method_{path.stem}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise MethodError(f"method file {path} cannot be imported: {type(error).__name__}: {error}.") from error
+    found = {n: m for n, m in _registered.items() if m.__module__ == module_name}
+    if class_name:
+        found = {n: m for n, m in found.items() if m.__name__ == class_name}
+    if len(found) != 1:
+        what = f"no registered class {class_name}" if class_name else f"{len(found)} registered methods"
+        raise MethodError(
+            f"method file {path} holds {what}; decorate one with @register or name it as {path}:ClassName."
+        )
+    ((registered, method),) = found.items()
+    recipe = path.with_suffix(".yaml")
+    return Entry(registered, method, recipe if recipe.exists() else None, path)
