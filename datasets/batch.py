@@ -134,3 +134,20 @@ class TrainingSplit(Protocol):
     def sidecar(self, name: str) -> np.ndarray:
         """The whole sidecar, memory-mapped: one row per image or per caption as its declaration says."""
         ...
+
+
+class DataSizes(Protocol):
+    """The sizes that a data set decides, known before anything is read."""
+
+    @property
+    def region_dim(self) -> int:
+        """Width of a region feature."""
+        ...
+
+    def vocabulary_size(self, words: Words) -> int:
+        """Number of word ids, special tokens included."""
+        ...
+
+    def width(self, sidecar: str) -> int:
+        """Last axis of a sidecar array."""
+        ...

@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from datasets.batch import Batch, ImageBatch, Inputs, TextBatch, TrainingSplit
+from datasets.batch import Batch, DataSizes, ImageBatch, Inputs, TextBatch, TrainingSplit
 from methods.losses import diagonal, hinge_loss
 from methods.text_encoders import TextConfig
 
@@ -96,19 +96,20 @@ class Encoded:
         for start in range(0, len(self), size):
             yield start, self[start : start + size]
 
-    def to(self, device: torch.device | str) -> Encoded:
-        """The same encodings on `device`."""
-        return Encoded(
-            {
-                name: Ragged(v.values.to(device), v.offsets.to(device)) if isinstance(v, Ragged) else v.to(device)
-                for name, v in self.tensors.items()
-            }
-        )
+    def float(self) -> Encoded:
+        """The same encodings in float32; integers stay integers."""
+        return Encoded({name: _float(value) for name, value in self.tensors.items()})
 
     @staticmethod
     def concatenate(parts: Sequence[Encoded]) -> Encoded:
         """The parts one behind the other."""
         return Encoded({name: _concatenate([p.tensors[name] for p in parts]) for name in parts[0].tensors})
+
+
+def _float(value: Tensor | Ragged) -> Tensor | Ragged:
+    if isinstance(value, Ragged):
+        return Ragged(_float(value.values), value.offsets)
+    return value.float() if value.is_floating_point() else value
 
 
 def _concatenate(values: list[Tensor | Ragged]) -> Tensor | Ragged:
@@ -135,11 +136,13 @@ class Group:
 class Method(nn.Module, ABC):
     """An image-text-matching method.
 
-    Config: the class of its configuration. phases: names of the training phases that its recipe may give a beginning.
-    variants: its variants, the first is the default. scope: `pair` where a pair's score depends on that pair alone,
-    `gallery` where `combine` looks at whole rows (it then gets them complete, before folds are cut).
+    name: what it is registered as. Config: the class of its configuration. phases: names of the training phases that
+    its recipe may give a beginning. variants: its variants, the first is the default. scope: `pair` where a pair's
+    score depends on that pair alone, `gallery` where `combine` looks at whole rows (it always gets complete ones, before
+    folds are cut).
     """
 
+    name: ClassVar[str] = ""
     Config: ClassVar[type[MethodConfig]] = MethodConfig
     phases: ClassVar[tuple[str, ...]] = ()
     variants: ClassVar[tuple[str, ...]] = ()
@@ -148,6 +151,15 @@ class Method(nn.Module, ABC):
     def __init__(self, config: MethodConfig) -> None:
         super().__init__()
         self.config = config
+
+    @classmethod
+    def sized(cls, config: MethodConfig, data: DataSizes) -> MethodConfig:
+        """`config` with every size filled in that the data decides and the recipe leaves open."""
+        text = config.text
+        if text.bert is None and text.vocabulary_size is None:
+            text = text.model_copy(update={"vocabulary_size": data.vocabulary_size(text.inputs())})
+        region_dim = config.region_dim or data.region_dim
+        return config.model_copy(update={"text": text, "region_dim": region_dim})
 
     def inputs(self) -> Inputs:
         """What the method reads for its configuration: by default regions and captions."""
@@ -182,8 +194,13 @@ class Method(nn.Module, ABC):
         """Named loss terms, "total" last. ids: (B,) image id of each pair."""
 
     def forward(self, batch: Batch, progress: Progress) -> Terms:
-        """Loss terms of a batch; the engine calls the module itself, so that distributed wrappers see the call."""
-        return self.objective(self.features(batch), batch.texts.image_ids, progress)
+        """Loss terms of a batch; the engine calls the module itself, so that distributed wrappers see the call.
+
+        Features may be computed under autocast; the objective never is: its inputs are float32.
+        """
+        features = {k: v.float() if v.is_floating_point() else v for k, v in self.features(batch).items()}
+        with torch.autocast(batch.texts.image_ids.device.type, enabled=False):
+            return self.objective(features, batch.texts.image_ids, progress)
 
     def before_step(self, progress: Progress) -> None:
         """Called before each training step (momentum encoders)."""

@@ -1,0 +1,190 @@
+"""The one protocol: similarity matrix → ranks → recalls. Exact, in chunks, on CPU or GPU.
+
+A rank counts strictly better items plus ties, so a tie never helps: a constant scorer ranks last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from benchmarks.errors import RunError
+
+CHUNK_ELEMENTS = 16_000_000  # similarities compared at once: bounds the boolean temporaries to about 50 MB
+TOP = 10
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Worst-case ranks, 0 = first. i2t: (n_images,) rank of the best own caption; t2i: (n_texts,) rank of the image.
+
+    *_ties: how many wrong items tie with the right one; rank − ties is the rank under the kindest order.
+    """
+
+    i2t: Tensor
+    t2i: Tensor
+    i2t_ties: Tensor
+    t2i_ties: Tensor
+
+
+@dataclass(frozen=True)
+class Recalls:
+    """One direction: recalls in percent, median rank (floor(median) + 1) and mean rank (from 1), ties."""
+
+    r1: float
+    r5: float
+    r10: float
+    median: float
+    mean: float
+    ties: int = 0
+
+    @property
+    def total(self) -> float:
+        """R@1 + R@5 + R@10."""
+        return self.r1 + self.r5 + self.r10
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Both directions, averaged over folds, with the ranks within the folds (whole gallery = one fold)."""
+
+    i2t: Recalls
+    t2i: Recalls
+    folds: tuple[tuple[Recalls, Recalls], ...]
+    ranks: Ranks
+
+    @property
+    def rsum(self) -> float:
+        """Sum of the six recalls."""
+        return self.i2t.total + self.t2i.total
+
+
+def rank_matrix(similarity: Tensor, image_of_text: Tensor, chunk: int | None = None) -> Ranks:
+    """Ranks of a similarity matrix.
+
+    similarity: (n_images, n_texts) float. image_of_text: (n_texts,) int64, the row that each caption belongs to.
+    chunk: rows at a time, None = by size. Raises RunError where a value is not finite or an image has no caption.
+    """
+    n_images, n_texts = similarity.shape
+    image_of_text = image_of_text.to(similarity.device)
+    _require_captions(image_of_text, n_images, n_texts)
+    own = similarity[image_of_text, torch.arange(n_texts, device=similarity.device)]  # (n_texts,)
+    best = own.new_full((n_images,), -torch.inf).scatter_reduce(0, image_of_text, own, "amax")  # (n_images,)
+    own_tied = _count_by_image(own >= best[image_of_text], image_of_text, n_images)  # own captions at the best score
+
+    i2t, i2t_better = (torch.empty(n_images, dtype=torch.int64, device=similarity.device) for _ in range(2))
+    t2i, t2i_better = (torch.zeros(n_texts, dtype=torch.int64, device=similarity.device) for _ in range(2))
+    chunk = chunk or max(1, CHUNK_ELEMENTS // n_texts)
+    for start in range(0, n_images, chunk):
+        rows = slice(start, start + chunk)
+        part = similarity[rows]
+        _require_finite(part, start)
+        i2t[rows] = (part >= best[rows, None]).sum(dim=1)
+        i2t_better[rows] = (part > best[rows, None]).sum(dim=1)
+        t2i += (part >= own).sum(dim=0)
+        t2i_better += (part > own).sum(dim=0)
+    i2t -= own_tied
+    t2i -= 1
+    return Ranks(i2t.cpu(), t2i.cpu(), (i2t - i2t_better).cpu(), (t2i - t2i_better).cpu())
+
+
+def _require_captions(image_of_text: Tensor, n_images: int, n_texts: int) -> None:
+    if len(image_of_text) != n_texts:
+        raise RunError(
+            f"similarity matrix has {n_texts} columns but there are {len(image_of_text)} captions; "
+            f"rows are images and columns captions, both in file order."
+        )
+    counts = torch.bincount(image_of_text, minlength=n_images)
+    if len(counts) != n_images or (counts == 0).any():
+        described = int((counts > 0).sum())
+        raise RunError(f"similarity matrix has {n_images} rows but the captions belong to {described} images.")
+
+
+def _require_finite(part: Tensor, first_row: int) -> None:
+    low, high = torch.aminmax(part)  # one pass; NaN wins in both
+    if not (torch.isfinite(low) and torch.isfinite(high)):
+        row = int((~torch.isfinite(part)).any(dim=1).nonzero()[0])
+        raise RunError(f"similarity matrix holds NaN or inf in row {first_row + row}; such a model cannot be ranked.")
+
+
+def _count_by_image(flags: Tensor, image_of_text: Tensor, n_images: int) -> Tensor:
+    return torch.zeros(n_images, dtype=torch.int64, device=flags.device).index_add_(0, image_of_text, flags.long())
+
+
+def recalls(ranks: Tensor, ties: Tensor | None = None) -> Recalls:
+    """ranks: (Q,) int64, 0 = first. ties: (Q,), counted where positive."""
+    below = [100.0 * int((ranks < k).sum()) / len(ranks) for k in (1, 5, 10)]
+    median = float(torch.quantile(ranks.double(), 0.5).floor()) + 1
+    tied = 0 if ties is None else int((ties > 0).sum())
+    return Recalls(*below, median=median, mean=float(ranks.double().mean()) + 1, ties=tied)
+
+
+def evaluate_matrix(similarity: Tensor, image_of_text: Tensor, folds: int = 1) -> Evaluation:
+    """Metrics of a similarity matrix, averaged over `folds` consecutive equal folds of its images.
+
+    Within a fold, only the fold's own images and captions compete. Raises RunError where images do not divide evenly.
+    """
+    n_images = len(similarity)
+    if n_images % folds:
+        raise RunError(f"{n_images} images do not divide into {folds} equal folds.")
+    parts = [_fold(similarity, image_of_text, start, n_images // folds) for start in _starts(n_images, folds)]
+    pairs = tuple((recalls(r.i2t, r.i2t_ties), recalls(r.t2i, r.t2i_ties)) for r in parts)
+    return Evaluation(
+        _mean([i2t for i2t, _ in pairs]), _mean([t2i for _, t2i in pairs]), pairs, _join(parts, image_of_text, folds)
+    )
+
+
+def _starts(n_images: int, folds: int) -> range:
+    return range(0, n_images, n_images // folds)
+
+
+def _fold(similarity: Tensor, image_of_text: Tensor, start: int, size: int) -> Ranks:
+    columns = _columns(image_of_text, start, size)
+    block = similarity[start : start + size]
+    contiguous = int(columns[-1]) - int(columns[0]) + 1 == len(columns)
+    block = block[:, int(columns[0]) : int(columns[-1]) + 1] if contiguous else block[:, columns.to(block.device)]
+    return rank_matrix(block, image_of_text[columns] - start)
+
+
+def _columns(image_of_text: Tensor, start: int, size: int) -> Tensor:
+    return ((image_of_text >= start) & (image_of_text < start + size)).nonzero()[:, 0]
+
+
+def _join(parts: Sequence[Ranks], image_of_text: Tensor, folds: int) -> Ranks:
+    """Ranks within the folds, back in file order."""
+    n_images = sum(len(p.i2t) for p in parts)
+    columns = torch.cat([_columns(image_of_text, s, n_images // folds) for s in _starts(n_images, folds)])
+    order = columns.argsort()
+    return Ranks(
+        torch.cat([p.i2t for p in parts]),
+        torch.cat([p.t2i for p in parts])[order],
+        torch.cat([p.i2t_ties for p in parts]),
+        torch.cat([p.t2i_ties for p in parts])[order],
+    )
+
+
+def _mean(rows: Sequence[Recalls]) -> Recalls:
+    def average(name: str) -> float:
+        return sum(getattr(r, name) for r in rows) / len(rows)
+
+    return Recalls(*(average(n) for n in ("r1", "r5", "r10", "median", "mean")), ties=sum(r.ties for r in rows))
+
+
+def ensemble(matrices: Sequence[Tensor]) -> Tensor:
+    """Mean of several similarity matrices of one gallery, (n_images, n_texts) float32."""
+    if len({m.shape for m in matrices}) != 1:
+        raise RunError(f"an ensemble needs matrices of one shape, not {[tuple(m.shape) for m in matrices]}.")
+    total = matrices[0].float().clone()
+    for matrix in matrices[1:]:
+        total += matrix
+    return total / len(matrices)
+
+
+def top_items(similarity: Tensor, k: int = TOP, chunk: int = 1024) -> tuple[Tensor, Tensor]:
+    """The k best columns of each row: indices (n, k) int32 and scores (n, k) float32, best first."""
+    k = min(k, similarity.shape[1])
+    found = [part.topk(k, dim=1) for part in similarity.split(chunk)]
+    return torch.cat([f.indices.int() for f in found]).cpu(), torch.cat([f.values.float() for f in found]).cpu()
