@@ -138,8 +138,8 @@ class Method(nn.Module, ABC):
 
     name: what it is registered as. Config: the class of its configuration. phases: names of the training phases that
     its recipe may give a beginning. variants: its variants, the first is the default. scope: `pair` where a pair's
-    score depends on that pair alone, `gallery` where `combine` looks at whole rows (it always gets complete ones, before
-    folds are cut).
+    score depends on that pair alone, `gallery` where `combine` looks at whole rows (it always gets complete ones,
+    before folds are cut).
     """
 
     name: ClassVar[str] = ""

@@ -1,0 +1,164 @@
+"""Checkpoints: safetensors for every tensor, JSON for the rest. Written atomically; nothing in them is executed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from benchmarks.errors import RunError
+
+KEPT = 2
+FORMAT = "itm-harness-1"
+
+
+def save_model(path: Path, method: nn.Module, about: dict[str, Any]) -> None:
+    """One file that `evaluate --checkpoint` reads. about: what is needed to rebuild the method, as JSON."""
+    _save(path, _tensors(method.state_dict()), {"format": FORMAT, "about": json.dumps(about)})
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """The description inside a model file, without its tensors."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _corrupt(path, error) from error
+    if metadata.get("format") != FORMAT:
+        raise RunError(
+            f"checkpoint {path} was not written by this harness; give its best.safetensors or an official .pth."
+        )
+    return json.loads(metadata["about"])
+
+
+def load_model(path: Path, method: nn.Module) -> None:
+    """Fill `method` with the tensors of a model file; missing and unexpected names are reported."""
+    _load_state(method, _read(path), path)
+
+
+class TrainingCheckpoints:
+    """The checkpoints of one run: folders `step-<n>`, the newest two are kept."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def save(self, step: int, method: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+        """A complete folder or none: it gets its name only when everything in it is on disk."""
+        target = self.folder / f"step-{step:08d}"
+        part = self.folder / f"{target.name}.part"
+        tensors, scalars = _flatten_optimizer(optimizer)
+        try:
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+            _save(part / "model.safetensors", _tensors(method.state_dict()))
+            _save(part / "optimizer.safetensors", tensors)
+            _write_text(part / "state.json", json.dumps({**state, "optimizer": scalars}))
+            shutil.rmtree(target, ignore_errors=True)
+            os.replace(part, target)
+        except OSError as error:
+            shutil.rmtree(part, ignore_errors=True)
+            raise _unwritable(target, error) from error
+        for old in self.all()[:-KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def all(self) -> list[Path]:
+        """Complete checkpoints, oldest first."""
+        return sorted(p for p in self.folder.glob("step-*") if p.suffix != ".part")
+
+    def load_newest(self, method: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
+        """Restore the newest checkpoint and return its state; None where there is none."""
+        if not self.all():
+            return None
+        newest = self.all()[-1]
+        state = _read_json(newest / "state.json")
+        _load_state(method, _read(newest / "model.safetensors"), newest / "model.safetensors")
+        _restore_optimizer(optimizer, _read(newest / "optimizer.safetensors"), state.pop("optimizer"), newest)
+        return state
+
+
+def _tensors(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().contiguous() for name, value in state.items()}
+
+
+def _flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    state = optimizer.state_dict()
+    tensors = {f"{index}/{name}": value for index, slots in state["state"].items() for name, value in slots.items()}
+    return _tensors(tensors), {"param_groups": state["param_groups"]}
+
+
+def _restore_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], scalars: dict[str, Any], where: Path
+) -> None:
+    slots: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, name = key.split("/", 1)
+        slots.setdefault(int(index), {})[name] = value
+    try:
+        optimizer.load_state_dict({"state": slots, "param_groups": scalars["param_groups"]})
+    except (ValueError, KeyError) as error:
+        raise _corrupt(where, error) from error
+
+
+def _load_state(method: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    expected = method.state_dict()
+    missing, unexpected = sorted(set(expected) - set(tensors)), sorted(set(tensors) - set(expected))
+    wrong = sorted(n for n in set(expected) & set(tensors) if expected[n].shape != tensors[n].shape)
+    if missing or unexpected or wrong:
+        raise RunError(
+            f"checkpoint {path} does not fit the method: missing {missing or 'none'}, unexpected "
+            f"{unexpected or 'none'}, of another shape {wrong or 'none'}; use the recipe it was trained with, or --fresh."
+        )
+    method.load_state_dict(tensors)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _corrupt(path, error) from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _corrupt(path, error) from error
+
+
+def _corrupt(path: Path, error: Exception) -> RunError:
+    return RunError(
+        f"checkpoint {path} is corrupt or incomplete ({error}); delete it to go on without it, or use --fresh."
+    )
+
+
+def _unwritable(path: Path, error: Exception) -> RunError:
+    return RunError(f"checkpoint {path} cannot be written ({error}); free some space or choose another --output.")
+
+
+def _save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    part = path.with_name(f"{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, part, metadata=metadata)
+        _sync(part)
+        os.replace(part, path)
+    except (SafetensorError, OSError) as error:
+        part.unlink(missing_ok=True)
+        raise _unwritable(path, error) from error
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+    _sync(path)
+
+
+def _sync(path: Path) -> None:
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,35 @@
+"""Ctrl-C and SIGTERM stop a training between two steps, so that what is saved is consistent."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType, TracebackType
+
+
+class Interrupted(Exception):
+    """Training was asked to stop; everything is saved."""
+
+
+class StopRequest:
+    """While entered, the first signal sets `asked`; a second Ctrl-C interrupts at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __enter__(self) -> StopRequest:
+        self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def raise_if_asked(self) -> None:
+        """Raises Interrupted where a stop was asked for."""
+        if self.asked:
+            raise Interrupted
