@@ -112,8 +112,9 @@ def _load_state(method: nn.Module, tensors: dict[str, Tensor], path: Path) -> No
     wrong = sorted(n for n in set(expected) & set(tensors) if expected[n].shape != tensors[n].shape)
     if missing or unexpected or wrong:
         raise RunError(
-            f"checkpoint {path} does not fit the method: missing {missing or 'none'}, unexpected "
-            f"{unexpected or 'none'}, of another shape {wrong or 'none'}; use the recipe it was trained with, or --fresh."
+            f"checkpoint {path} does not fit the method: missing {missing or 'none'}, "
+            f"unexpected {unexpected or 'none'}, of another shape {wrong or 'none'}; "
+            f"use the recipe it was trained with, or --fresh to train anew."
         )
     method.load_state_dict(tensors)
 

@@ -1,0 +1,281 @@
+"""The training engine: the same loop for every method.
+
+What happens in a step depends on the seed and the step's number alone, so that a resumed run repeats an uninterrupted
+one bit for bit on CPU.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from rich.console import Console
+from torch import Tensor
+
+from benchmarks.checkpoint import TrainingCheckpoints, save_model
+from benchmarks.display import training_display
+from benchmarks.errors import RunError
+from benchmarks.evaluate import encode_gallery, score_split
+from benchmarks.interrupt import Interrupted, StopRequest
+from benchmarks.neighbour_sampler import neighbour_order
+from benchmarks.optimiser import build_optimizer
+from benchmarks.protocol import evaluate_matrix
+from datasets.augment import Augmentation
+from datasets.batch import Batch
+from datasets.loader import epoch_batches, steps_per_epoch
+from datasets.precomp import Split
+from methods.base import Method, Progress
+from methods.recipe import Recipe
+
+SHOWN_EVERY = 10  # steps between two readings of the loss terms: each one waits for the device
+
+
+def make_accelerator(device: str | None, precision: str) -> Accelerator:
+    """accelerate on one device, or on all processes of `accelerate launch`. precision: fp32 or bf16."""
+    if device and device.startswith("cuda") and not torch.cuda.is_available():
+        raise RunError(f"--device {device}: no CUDA device is available here; use --device cpu.")
+    if device and device.startswith("cuda:"):
+        torch.cuda.set_device(device)
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # a phase may leave parameters without gradient
+    mixed = "bf16" if precision == "bf16" else "no"
+    return Accelerator(cpu=device == "cpu", mixed_precision=mixed, kwargs_handlers=[unused])
+
+
+@dataclass
+class TrainingState:
+    """Where a run stands: all that a resume needs beside model and optimiser.
+
+    epoch, batch: the next batch to train. first_steps: the step at which each phase began. history: one entry per
+    epoch with its mean loss, learning rate and dev rsum. order: this epoch's captions, where a sampler chose them.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    skipped: int = 0
+    loss_sum: float = 0.0
+    best_epoch: int = -1
+    best_rsum: float = -math.inf
+    seconds: float = 0.0
+    first_steps: dict[str, int] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+    order: list[int] | None = None
+
+
+class Trainer:
+    """Trains a method by its recipe and leaves `best.safetensors` (selected on dev, or the last epoch) in `folder`."""
+
+    def __init__(
+        self,
+        method: Method,
+        recipe: Recipe,
+        train: Split,
+        dev: Split | None,
+        folder: Path,
+        seed: int,
+        accelerator: Accelerator,
+        console: Console,
+        about: dict[str, Any],
+        tensorboard: bool = False,
+    ) -> None:
+        """about: written into the model file, enough to rebuild the method. dev: None where the last epoch is kept."""
+        self.recipe, self.train, self.dev, self.seed = recipe, train, dev, seed
+        self.folder, self.console, self.about, self.accelerator = folder, console, about, accelerator
+        self.method = method.to(accelerator.device)
+        self.groups = method.parameter_groups()
+        self.parameters = [p for group in self.groups for p in group.parameters]
+        self.optimizer = build_optimizer(method, recipe.optim)
+        self.checkpoints = TrainingCheckpoints(folder / "checkpoints")
+        self.state = TrainingState()
+        self.batches = steps_per_epoch(
+            train, recipe.train.batch_size, recipe.train.drop_last, accelerator.num_processes
+        )
+        if self.batches == 0:
+            raise RunError(
+                f"the training split holds {train.n_texts} captions, fewer than one batch of "
+                f"{recipe.train.batch_size}; use a smaller batch: --set train.batch_size=N."
+            )
+        self.begins = {
+            name: begin.first_step(self.batches, recipe.train.epochs) for name, begin in recipe.phases.items()
+        }
+        self.log = _tensorboard(folder) if tensorboard and accelerator.is_main_process else None
+
+    def resume(self) -> bool:
+        """Go on from the newest checkpoint, if there is one."""
+        saved = self.checkpoints.load_newest(self.method, self.optimizer)
+        if saved is not None:
+            self.state = TrainingState(**saved)
+        return saved is not None
+
+    def run(self) -> TrainingState:
+        """Train to the end. Raises Interrupted after Ctrl-C or SIGTERM, with everything saved."""
+        model, optimizer = self.accelerator.prepare(self.method, self.optimizer)
+        epochs = self.recipe.train.epochs
+        display = training_display(self.console, epochs, self.batches, self.state.step)
+        try:
+            with StopRequest() as stop:
+                try:
+                    while self.state.epoch < epochs:
+                        self._train_epoch(model, optimizer, display.step, stop)
+                        display.epoch(self.state.epoch, self._finish_epoch(stop))
+                except Interrupted:
+                    self._save()
+                    raise
+        finally:
+            display.close()
+        return self.state
+
+    def _train_epoch(
+        self,
+        model: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        show: Callable[[int, int, dict[str, float]], None],
+        stop: StopRequest,
+    ) -> None:
+        state, began = self.state, time.monotonic()
+        self._set_learning_rate()
+        loss_sum = torch.tensor(state.loss_sum, dtype=torch.float64)
+        try:
+            for batch in self._epoch_batches():
+                progress = Progress(state.step, state.epoch, self._phases())
+                terms = self._step(model, optimizer, batch.to(self.accelerator.device), progress)
+                loss_sum += terms["total"].detach().double().nan_to_num(0, 0, 0).cpu()
+                if state.step % SHOWN_EVERY == 0:
+                    self._show(terms, show)
+                state.step += 1
+                state.batch += 1
+                stop.raise_if_asked()
+        finally:
+            state.loss_sum = float(loss_sum)
+            state.seconds += time.monotonic() - began
+
+    def _epoch_batches(self) -> Any:
+        train, state = self.recipe.train, self.state
+        if state.batch == 0:
+            state.order = self._neighbour_order() if self._samples_neighbours() else None
+        return epoch_batches(
+            self.train,
+            batch_size=train.batch_size,
+            seed=self.seed,
+            epoch=state.epoch,
+            start=state.batch,
+            drop_last=train.drop_last,
+            sort_by_length=train.sort_by_length,
+            augmentation=Augmentation(self.recipe.augment.regions, self.recipe.augment.words),
+            order=state.order,
+            process=self.accelerator.process_index,
+            processes=self.accelerator.num_processes,
+            pin=self.accelerator.device.type == "cuda",
+        )
+
+    def _samples_neighbours(self) -> bool:
+        """From the first epoch that begins after the graph phase has begun (HREM, section 3.4)."""
+        return self.recipe.train.sampler == "neighbour" and "graph" in self.state.first_steps
+
+    def _neighbour_order(self) -> list[int]:
+        _, texts = encode_gallery(self.method, self.train, self.recipe.train.eval_batch_size, self.accelerator.device)
+        return neighbour_order(texts["embedding"], self.seed + self.state.epoch).tolist()
+
+    def _step(
+        self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, progress: Progress
+    ) -> dict[str, Tensor]:
+        """One optimiser step; a step whose loss or gradient is not finite changes no parameter and is counted."""
+        self.method.train()
+        seed = np.random.SeedSequence([self.seed, progress.step, self.accelerator.process_index])
+        torch.manual_seed(int(seed.generate_state(1)[0]))
+        self.method.before_step(progress)
+        terms = model(batch, progress)
+        applied = self._everywhere_finite(terms["total"])
+        if applied:
+            self.accelerator.backward(terms["total"])
+            self._drop_frozen_gradients(progress)
+            applied = bool(self.accelerator.clip_grad_norm_(self.parameters, self.recipe.optim.grad_clip).isfinite())
+        if applied:
+            optimizer.step()
+        else:
+            self.state.skipped += 1
+        optimizer.zero_grad(set_to_none=True)
+        self.method.after_step(progress)
+        return terms
+
+    def _everywhere_finite(self, total: Tensor) -> bool:
+        finite = total.detach().isfinite()
+        if self.accelerator.num_processes > 1:
+            finite = self.accelerator.reduce(finite.float(), "mean") == 1
+        return bool(finite)
+
+    def _drop_frozen_gradients(self, progress: Progress) -> None:
+        for group in self.groups:
+            if group.frozen_until and not progress.reached(group.frozen_until):
+                for parameter in group.parameters:
+                    parameter.grad = None
+
+    def _phases(self) -> frozenset[str]:
+        reached = frozenset(name for name, first in self.begins.items() if self.state.step >= first)
+        for name in reached - set(self.state.first_steps):
+            self.state.first_steps[name] = self.state.step
+        return reached
+
+    def _set_learning_rate(self) -> None:
+        decays = sum(self.state.epoch >= e for e in self.recipe.optim.decay_epochs)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * self.recipe.optim.decay_factor**decays
+
+    def _show(self, terms: dict[str, Tensor], show: Callable[[int, int, dict[str, float]], None]) -> None:
+        values = {name: float(value.detach()) for name, value in terms.items()}
+        show(self.state.epoch, self.state.step, values)
+        if self.log:
+            for name, value in values.items():
+                self.log.add_scalar(f"loss/{name}", value, self.state.step)
+
+    def _finish_epoch(self, stop: StopRequest) -> str:
+        """Evaluate on dev, keep the model if it is the one to keep, save. Returns a line about the epoch."""
+        state, began = self.state, time.monotonic()
+        rsum = self._dev_rsum(stop) if self.dev is not None and self.accelerator.is_main_process else None
+        loss = state.loss_sum / max(1, state.batch)
+        if rsum is None or rsum > state.best_rsum:
+            state.best_epoch, state.best_rsum = state.epoch, -math.inf if rsum is None else rsum
+            if self.accelerator.is_main_process:
+                about = {**self.about, "epoch": state.epoch, "dev_rsum": rsum}
+                save_model(self.folder / "best.safetensors", self.method, about)
+        entry = {"epoch": state.epoch, "loss": loss, "lr": self.optimizer.param_groups[0]["lr"]}
+        state.history.append(entry if rsum is None else {**entry, "dev_rsum": rsum})
+        line = f"loss {loss:.3f}" + ("" if rsum is None else f", dev rsum {rsum:.1f} (best {state.best_rsum:.1f})")
+        if self.log and rsum is not None:
+            self.log.add_scalar("dev/rsum", rsum, state.step)
+        state.epoch, state.batch, state.loss_sum = state.epoch + 1, 0, 0.0
+        state.seconds += time.monotonic() - began
+        self._save()
+        stop.raise_if_asked()
+        return f"{line}, {state.seconds / 60:.1f} min"
+
+    def _dev_rsum(self, stop: StopRequest) -> float:
+        similarity = score_split(
+            self.method,
+            self.dev,
+            self.recipe.train.eval_batch_size,
+            self.accelerator.device,
+            self.accelerator.mixed_precision,
+            stop.raise_if_asked,
+        )
+        return evaluate_matrix(similarity, self.dev.image_of_text).rsum
+
+    def _save(self) -> None:
+        if self.accelerator.is_main_process:
+            self.checkpoints.save(self.state.step, self.method, self.optimizer, asdict(self.state))
+        self.accelerator.wait_for_everyone()
+
+
+def _tensorboard(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise RunError("--tensorboard needs the tensorboard package: pip install '.[log]'.") from error
+    return SummaryWriter(str(folder / "tensorboard"))
