@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.errors import RunError
+from benchmarks.records import Direction
 
 CHUNK_ELEMENTS = 16_000_000  # similarities compared at once: bounds the boolean temporaries to about 50 MB
 TOP = 10
@@ -31,29 +32,12 @@ class Ranks:
 
 
 @dataclass(frozen=True)
-class Recalls:
-    """One direction: recalls in percent, median rank (floor(median) + 1) and mean rank (from 1), ties."""
-
-    r1: float
-    r5: float
-    r10: float
-    median: float
-    mean: float
-    ties: int = 0
-
-    @property
-    def total(self) -> float:
-        """R@1 + R@5 + R@10."""
-        return self.r1 + self.r5 + self.r10
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """Both directions, averaged over folds, with the ranks within the folds (whole gallery = one fold)."""
 
-    i2t: Recalls
-    t2i: Recalls
-    folds: tuple[tuple[Recalls, Recalls], ...]
+    i2t: Direction
+    t2i: Direction
+    folds: tuple[tuple[Direction, Direction], ...]
     ranks: Ranks
 
     @property
@@ -114,12 +98,13 @@ def _count_by_image(flags: Tensor, image_of_text: Tensor, n_images: int) -> Tens
     return torch.zeros(n_images, dtype=torch.int64, device=flags.device).index_add_(0, image_of_text, flags.long())
 
 
-def recalls(ranks: Tensor, ties: Tensor | None = None) -> Recalls:
-    """ranks: (Q,) int64, 0 = first. ties: (Q,), counted where positive."""
+def direction_metrics(ranks: Tensor, ties: Tensor | None = None) -> Direction:
+    """Recalls in percent, median and mean rank. ranks: (Q,) int64, 0 = first. ties: (Q,), counted where positive."""
     below = [100.0 * int((ranks < k).sum()) / len(ranks) for k in (1, 5, 10)]
     median = float(torch.quantile(ranks.double(), 0.5).floor()) + 1
     tied = 0 if ties is None else int((ties > 0).sum())
-    return Recalls(*below, median=median, mean=float(ranks.double().mean()) + 1, ties=tied)
+    mean = float(ranks.double().mean()) + 1
+    return Direction(r1=below[0], r5=below[1], r10=below[2], median=median, mean=mean, ties=tied)
 
 
 def evaluate_matrix(similarity: Tensor, image_of_text: Tensor, folds: int = 1) -> Evaluation:
@@ -131,7 +116,7 @@ def evaluate_matrix(similarity: Tensor, image_of_text: Tensor, folds: int = 1) -
     if n_images % folds:
         raise RunError(f"{n_images} images do not divide into {folds} equal folds.")
     parts = [_fold(similarity, image_of_text, start, n_images // folds) for start in _starts(n_images, folds)]
-    pairs = tuple((recalls(r.i2t, r.i2t_ties), recalls(r.t2i, r.t2i_ties)) for r in parts)
+    pairs = tuple((direction_metrics(r.i2t, r.i2t_ties), direction_metrics(r.t2i, r.t2i_ties)) for r in parts)
     return Evaluation(
         _mean([i2t for i2t, _ in pairs]), _mean([t2i for _, t2i in pairs]), pairs, _join(parts, image_of_text, folds)
     )
@@ -166,11 +151,12 @@ def _join(parts: Sequence[Ranks], image_of_text: Tensor, folds: int) -> Ranks:
     )
 
 
-def _mean(rows: Sequence[Recalls]) -> Recalls:
+def _mean(rows: Sequence[Direction]) -> Direction:
     def average(name: str) -> float:
         return sum(getattr(r, name) for r in rows) / len(rows)
 
-    return Recalls(*(average(n) for n in ("r1", "r5", "r10", "median", "mean")), ties=sum(r.ties for r in rows))
+    means = {name: average(name) for name in ("r1", "r5", "r10", "median", "mean")}
+    return Direction(**means, ties=sum(r.ties for r in rows))
 
 
 def ensemble(matrices: Sequence[Tensor]) -> Tensor:
