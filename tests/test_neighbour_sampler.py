@@ -1,5 +1,7 @@
 """Neighbour batch sampling: every caption once, neighbours together, the same seed the same order."""
 
+from itertools import pairwise
+
 import torch
 from torch.nn.functional import normalize
 
@@ -38,7 +40,7 @@ def test_consecutive_captions_are_neighbours_wherever_one_was_left():
     neighbours = nearest_neighbours(embeddings, 10).tolist()
     order = neighbour_order(embeddings, seed=5, k=10).tolist()
     visited = set()
-    for here, following in zip(order, order[1:], strict=False):
+    for here, following in pairwise(order):
         visited.add(here)
         left = set(neighbours[here]) - visited
         assert following in left or not left
