@@ -37,11 +37,11 @@ def test_ranks_equal_the_slow_reference_whatever_the_chunk(grid, chunk):
 
 
 def test_a_constant_scorer_ranks_last_and_its_ties_are_counted():
-    evaluation = evaluate_matrix(torch.ones(10, 50), torch.arange(50) // 5)
+    evaluation = evaluate_matrix(torch.ones(20, 100), torch.arange(100) // 5)
     assert evaluation.rsum == 0.0
-    assert evaluation.ranks.i2t.tolist() == [45] * 10
-    assert evaluation.ranks.t2i.tolist() == [9] * 50
-    assert (evaluation.i2t.ties, evaluation.t2i.ties) == (10, 50)
+    assert evaluation.ranks.i2t.tolist() == [95] * 20
+    assert evaluation.ranks.t2i.tolist() == [19] * 100
+    assert (evaluation.i2t.ties, evaluation.t2i.ties) == (20, 100)
 
 
 def test_own_captions_that_tie_with_each_other_cost_nothing():
