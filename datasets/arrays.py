@@ -1,0 +1,96 @@
+""".npy files: opened as memory maps, faults told in one sentence; rows gathered without reading the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datasets.errors import DataError
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float16))
+
+
+def open_array(path: Path) -> np.ndarray:
+    """The array of a .npy file, memory-mapped and read-only.
+
+    Raises DataError where the file is missing, truncated, empty, pickled or in column order.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist.") from error
+    except (ValueError, EOFError, OSError) as error:
+        raise DataError(_fault(path, error)) from error
+    if not isinstance(array, np.memmap):
+        raise DataError(f"{path} is no .npy file; write it with numpy.save.")
+    if array.ndim > 1 and not array.flags.c_contiguous:
+        raise DataError(f"{path} is stored in column order; save numpy.ascontiguousarray(array) instead.")
+    return array.view(np.ndarray)
+
+
+def _fault(path: Path, error: Exception) -> str:
+    size = f"{path.stat().st_size:,} bytes"
+    if "Object arrays" in str(error) or "allow_pickle" in str(error):
+        return (
+            f"{path} holds pickled objects or is no .npy file, which is not read because it could run code; "
+            f"save it anew as a plain array with numpy.save(..., allow_pickle=False)."
+        )
+    if "mmap length" in str(error) or "empty file" in str(error) or isinstance(error, EOFError):
+        return f"{path} is truncated ({size}, less than its header announces); download or write it again."
+    return f"{path} cannot be read as a .npy file ({size}: {error}); download or write it again."
+
+
+def require_float(array: np.ndarray, path: Path, ndim: int, axes: str) -> None:
+    """Raise DataError unless the array is float32 or float16 with `ndim` axes."""
+    if array.dtype not in FLOATS:
+        raise DataError(f"{path} holds {array.dtype}; expected float32 or float16: save array.astype('float32').")
+    if array.ndim != ndim:
+        raise DataError(f"{path} has shape {array.shape}; expected {ndim} axes: {axes}.")
+
+
+def take_rows(array: np.ndarray, rows: np.ndarray) -> Tensor:
+    """Rows of a memory-mapped array as a tensor of its own; floats become float32, whole numbers int64."""
+    return to_tensor(array.take(rows, axis=0))
+
+
+def to_tensor(values: np.ndarray) -> Tensor:
+    """values as a tensor (not copied where the dtype is right): floats float32, whole numbers and bools int64."""
+    wanted = np.float32 if values.dtype.kind == "f" else np.int64
+    return torch.from_numpy(values.astype(wanted, copy=False))
+
+
+def view_rows(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """array[rows], as a view of the memory map where the rows are evenly spaced (all, the first n, every fifth)."""
+    if len(rows) == 0:
+        return array[:0]
+    step = int(rows[1] - rows[0]) if len(rows) > 1 else 1
+    if step > 0 and np.array_equal(rows, np.arange(len(rows)) * step + rows[0]):
+        return array[rows[0] : rows[-1] + 1 : step]
+    return array[rows]
+
+
+def gather_regions(features: np.ndarray, rows: np.ndarray, kept: np.ndarray | None) -> tuple[Tensor, Tensor]:
+    """Region features of a batch, each region copied once from the memory map.
+
+    features: (R, N, D). rows: (B,). kept: (B, N) bool, at least one per row, or None for all. Returns regions
+    (B, L, D) float32, the kept ones packed to the front in order and zero behind them, and lengths (B,) int64.
+    """
+    if kept is None:
+        regions = features.take(rows, axis=0)
+        return to_tensor(regions), torch.full((len(rows),), features.shape[1])
+    order, lengths = packed_order(kept)  # (B, L), (B,)
+    flat = features.reshape(-1, features.shape[-1])  # (R·N, D), a view
+    regions = np.empty((*order.shape, features.shape[-1]), features.dtype)
+    source = rows[:, None].astype(np.int64) * features.shape[1] + order
+    flat.take(source, axis=0, out=regions, mode="clip")  # clip: the only mode that writes to `out` unbuffered
+    regions[np.arange(order.shape[1]) >= lengths[:, None]] = 0
+    return to_tensor(regions), torch.from_numpy(lengths)
+
+
+def packed_order(kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(B, N) bool -> for each row the kept positions first, in order (B, longest), and their number (B,) int64."""
+    lengths = kept.sum(axis=1, dtype=np.int64)
+    return np.argsort(~kept, axis=1, kind="stable")[:, : lengths.max()], lengths

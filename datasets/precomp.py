@@ -1,0 +1,364 @@
+"""Data sets in the SCAN layout: region features, captions, ids and sidecars of a split, read as far as asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datasets.arrays import gather_regions, open_array, require_float
+from datasets.augment import Augmentation, augment_words, keep_regions
+from datasets.batch import Batch, ImageBatch, Inputs, TextBatch, WordPieces, Words
+from datasets.captions import Layout, read_layout
+from datasets.errors import DataError
+from datasets.sidecars import PairsSidecar, Sidecar, find_sidecar, missing_sentence, open_sidecar
+from datasets.spec import DatasetSpec, find_spec
+from datasets.text import SplitWords, Tokens, Vocabulary, WordPieceTokenizer, WordTokenizer, read_vocabulary
+
+SPLITS = ("train", "dev", "test")
+Indices = Tensor | np.ndarray | Sequence[int]
+
+
+def open_dataset(name_or_yaml: str, data_root: Path | None = None) -> Dataset:
+    """Find a data set on disk; nothing but its description and folder is looked at.
+
+    data_root: the folder that holds <name>/precomp or <name>_precomp; None = $ITM_DATA, else ./data. demo is made on
+    first use. Raises DataError where there is no such data set or folder.
+    """
+    spec = find_spec(name_or_yaml)
+    root = Path(data_root or os.environ.get("ITM_DATA") or "data")
+    if spec.generated and not (root / spec.name / "precomp").is_dir():
+        from datasets.demo import ensure_demo  # draws pictures: only where demo is used
+
+        root = ensure_demo()
+    return Dataset(spec, _find_folder(spec, root), root)
+
+
+def _find_folder(spec: DatasetSpec, root: Path) -> Path:
+    places = [root / spec.name / "precomp", root / f"{spec.name}_precomp"]
+    if spec.folder:
+        places = [root / spec.folder]  # an absolute folder stays as it is
+    for place in places:
+        if place.is_dir():
+            return place
+    looked = " nor ".join(str(place) for place in places)
+    raise DataError(
+        f"data set {spec.name}: there is no {looked}; "
+        f"{spec.where or 'put its files there'}, or name the folder above it with --data-root."
+    )
+
+
+class Dataset:
+    """A data set on disk. folder: where its files are; root: the data root, where vocabularies may lie."""
+
+    def __init__(self, spec: DatasetSpec, folder: Path, root: Path) -> None:
+        self.spec, self.folder, self.root = spec, folder, root
+        self._words: dict[str, SplitWords] = {}
+
+    @cached_property
+    def region_dim(self) -> int:
+        """Width of a region feature, from the header of the first split's features."""
+        for split in self.spec.splits:
+            if self.features_path(split).exists():
+                return open_features(self.features_path(split)).shape[2]
+        raise DataError(self._missing_features(next(iter(self.spec.splits))))
+
+    def features_path(self, split: str) -> Path:
+        """The file of a split's region features."""
+        return self.folder / f"{self.spec.file_split(split)}_ims.npy"
+
+    def captions_path(self, split: str) -> Path:
+        """The file of a split's captions."""
+        return self.folder / f"{self.spec.file_split(split)}_caps.txt"
+
+    def ids_path(self, split: str) -> Path:
+        """The file of a split's image ids, which may not exist."""
+        return self.folder / f"{self.spec.file_split(split)}_ids.txt"
+
+    def precomputed_path(self, split: str) -> Path:
+        """The file of a split's ready-made word ids, which may not exist."""
+        return self.folder / f"{self.spec.file_split(split)}_precaps_stan.txt"
+
+    def vocabulary_path(self) -> Path | None:
+        """SCAN's vocabulary file, None where there is none."""
+        name = f"{self.spec.name}_precomp_vocab.json"
+        places = [self.root / "vocab", self.root / self.spec.name / "vocab", self.folder, self.folder.parent]
+        return next((place / name for place in places if (place / name).is_file()), None)
+
+    def vocabulary(self, words: Words) -> Vocabulary:
+        """The vocabulary file's words, or else those that the training captions hold at least min_count times."""
+        path = self.vocabulary_path()
+        vocabulary = read_vocabulary(path) if path else self._split_words("train").vocabulary(words.min_count)
+        return vocabulary.with_mask() if words.mask_token else vocabulary
+
+    def layout(self, split: str) -> Layout:
+        """Captions and image ids of a split. Raises DataError where they do not fit each other or the features."""
+        if not self.captions_path(split).exists():
+            raise DataError(self._missing_captions(split))
+        path = self.features_path(split)
+        features = open_features(path) if path.exists() else None
+        each = self.spec.captions_per_image
+        layout = read_layout(
+            self.captions_path(split),
+            self.ids_path(split),
+            None if features is None else len(features),
+            features is not None and rows_repeat(features, each),
+            each,
+        )
+        if features is not None and layout.image_rows(len(features)) is None:
+            raise DataError(
+                f"{path} holds {len(features):,} rows, but {self.captions_path(split).name} has {layout.n_texts:,} "
+                f"captions of {layout.n_images:,} images; the files are not of one data set: download them again."
+            )
+        return layout
+
+    def split(self, name: str, inputs: Inputs, vocabulary: Vocabulary | None = None, limit: int | None = None) -> Split:
+        """Open what `inputs` asks for of a split. vocabulary: the run's own; None = the data set's.
+
+        limit: only the first so many images. Raises DataError where something is missing or does not fit.
+        """
+        layout = self.layout(name)
+        cap = self.spec.dev_images if name == "dev" else None
+        n_images = min(n for n in (layout.n_images, cap, limit) if n is not None)
+        features = None
+        if inputs.regions:
+            if not self.features_path(name).exists():
+                raise DataError(self._missing_features(name))
+            features = open_features(self.features_path(name))
+        tokenizer, tokens = self._tokens(name, layout, inputs.text, vocabulary)
+        sidecars = {
+            sidecar: open_sidecar(self.spec, sidecar, self.folder, name, layout)
+            for sidecar in (*inputs.image_sidecars, *inputs.text_sidecars)
+        }
+        self._check_sides(inputs)
+        return Split(self, name, layout, n_images, features, tokenizer, tokens, sidecars)
+
+    def missing(self, inputs: Inputs, splits: Sequence[str] = SPLITS) -> list[str]:
+        """One sentence per file that `inputs` needs and that is not there: which, what it is, how to get it."""
+        sentences = []
+        for split in splits:
+            if inputs.regions and not self.features_path(split).exists():
+                sentences.append(self._missing_features(split))
+            if not self.captions_path(split).exists():
+                sentences.append(self._missing_captions(split))
+            for name in (*inputs.image_sidecars, *inputs.text_sidecars):
+                if find_sidecar(self.spec.sidecar(name), self.folder, split, self.spec.file_split(split)) is None:
+                    sentences.append(missing_sentence(self.spec, name, self.folder, split))
+        return sentences
+
+    def size_of(self, sidecar: str) -> int:
+        """Width of a sidecar's rows (last axis), from the header of the first file found."""
+        spec = self.spec.sidecar(sidecar)
+        for split in self.spec.splits:
+            path = find_sidecar(spec, self.folder, split, self.spec.file_split(split))
+            if path is not None:
+                return open_array(path).shape[-1]
+        raise DataError(missing_sentence(self.spec, sidecar, self.folder, "train"))
+
+    def _tokens(
+        self, split: str, layout: Layout, text: Words | WordPieces | None, vocabulary: Vocabulary | None
+    ) -> tuple[WordTokenizer | WordPieceTokenizer | None, Tokens | None]:
+        if text is None:
+            return None, None
+        if isinstance(text, WordPieces):
+            pieces = WordPieceTokenizer(text.model)
+            return pieces, pieces.encode(layout.captions)
+        words = WordTokenizer(vocabulary or self.vocabulary(text))
+        path = self.precomputed_path(split)
+        if text.precomputed and path.exists():
+            return words, words.read_precomputed(path, layout.n_texts)
+        return words, self._split_words(split, layout).tokens(words.vocabulary)
+
+    def _split_words(self, split: str, layout: Layout | None = None) -> SplitWords:
+        if split not in self._words:
+            self._words[split] = SplitWords.of((layout or self.layout(split)).captions)
+        return self._words[split]
+
+    def _check_sides(self, inputs: Inputs) -> None:
+        for side, names in (("image", inputs.image_sidecars), ("text", inputs.text_sidecars)):
+            for name in names:
+                if self.spec.sidecar(name).side != side:
+                    raise DataError(
+                        f"data set {self.spec.name}: sidecar {name} describes each {self.spec.sidecar(name).side}, "
+                        f"but is asked for as {side} input; correct the method's inputs()."
+                    )
+
+    def _missing_features(self, split: str) -> str:
+        return f"{self.features_path(split)} is missing: region features of {split}; {self._how()}."
+
+    def _missing_captions(self, split: str) -> str:
+        return f"{self.captions_path(split)} is missing: captions of {split}, one a line; {self._how()}."
+
+    def _how(self) -> str:
+        return self.spec.where or "put it there, or name another folder with --data-root"
+
+
+def open_features(path: Path) -> np.ndarray:
+    """Region features (rows, N, D), float32 or float16, memory-mapped. Raises DataError on another shape or type."""
+    features = open_array(path)
+    require_float(features, path, 3, "(images, regions, width)")
+    return features
+
+
+def rows_repeat(features: np.ndarray, each: int) -> bool:
+    """Do the rows look like runs of `each` equal ones (old SCAN files)? Three runs are compared."""
+    runs, rest = divmod(len(features), each)
+    if rest or not runs or each == 1:
+        return False
+    return all(_equal_run(features, run * each, each) for run in {0, runs // 2, runs - 1})
+
+
+def _equal_run(features: np.ndarray, start: int, each: int) -> bool:
+    first = features[start]
+    return all(np.array_equal(first, features[start + i], equal_nan=True) for i in range(1, each))
+
+
+class Split:
+    """A split of a data set: its images and captions by position, as batches of tensors.
+
+    n_images, n_texts: how many there are (after dev_images and --limit). image_of_text: (n_texts,) int64, position of
+    each caption's image. first_text_of_image: (n_images,) int64. captions, image_ids: as in the files.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        name: str,
+        layout: Layout,
+        n_images: int,
+        features: np.ndarray | None,
+        tokenizer: WordTokenizer | WordPieceTokenizer | None,
+        tokens: Tokens | None,
+        sidecars: dict[str, Sidecar],
+    ) -> None:
+        texts = np.flatnonzero(layout.image_of_text < n_images)  # captions in use, in file order
+        self.dataset, self.name, self.n_images, self.n_texts = dataset, name, n_images, len(texts)
+        self.captions = [layout.captions[i] for i in texts]
+        self.image_ids = layout.image_ids[:n_images]
+        self.image_of_text = torch.from_numpy(layout.image_of_text[texts])
+        self.first_text_of_image = torch.from_numpy(np.searchsorted(texts, layout.first_text[:n_images]))
+        self.features, self.tokenizer, self.sidecars = features, tokenizer, sidecars
+        self._texts = texts
+        self._feature_rows = None if features is None else layout.image_rows(len(features))
+        self._tokens = None if tokens is None else tokens.take(texts)
+
+    @property
+    def text_lengths(self) -> Tensor:
+        """(n_texts,) int64: ids of each caption, special ones included."""
+        return torch.from_numpy(self._tokens.lengths)
+
+    def images(self, indices: Indices) -> ImageBatch:
+        """The images at these positions, with all their regions."""
+        images = np.asarray(indices, np.int64)
+        return self._image_batch(images, {name: s.rows[images] for name, s in self._sided("image")}, None)
+
+    def texts(self, indices: Indices) -> TextBatch:
+        """The captions at these positions."""
+        texts = np.asarray(indices, np.int64)
+        return self._text_batch(texts, None if self._tokens is None else self._tokens.take(texts))
+
+    def pairs(
+        self,
+        text_indices: Indices,
+        augmentation: Augmentation | None = None,
+        rng: np.random.Generator | None = None,
+        sort_by_length: bool = False,
+    ) -> Batch:
+        """Captions with their images, for training.
+
+        augmentation: drop regions and touch words, with the draws of rng. sort_by_length: longest caption first,
+        stable, by the augmented length.
+        """
+        texts = np.asarray(text_indices, np.int64)
+        tokens = None if self._tokens is None else self._tokens.take(texts)
+        kept = None
+        if augmentation is not None:
+            tokens, kept = self._augmented(tokens, len(texts), augmentation, rng)
+        if sort_by_length and tokens is not None:
+            order = np.argsort(-tokens.lengths, kind="stable")
+            texts, tokens, kept = texts[order], tokens.take(order), None if kept is None else kept[order]
+        rows = {name: s.pair_rows[self._texts[texts]] for name, s in self._sided("image")}
+        images = self._image_batch(self.image_of_text.numpy()[texts], rows, kept)
+        return Batch(images, self._text_batch(texts, tokens))
+
+    def sidecar(self, name: str) -> np.ndarray:
+        """A sidecar of the whole split as on disk, memory-mapped: a row per image or caption, as it is declared.
+
+        Pairs come as (P, 3) rows: text, head, dependent.
+        """
+        if name not in self.sidecars:
+            raise DataError(f"sidecar {name} of {self.dataset.spec.name} was not asked for in the method's inputs().")
+        sidecar = self.sidecars[name]
+        per_caption = sidecar.spec.rows == "caption"
+        return sidecar.view(self.n_texts if per_caption else self.n_images, per_caption)
+
+    def fingerprint(self) -> str:
+        """A hash that tells this data from other data: captions, ids, headers and a few rows; nothing is read whole."""
+        digest = hashlib.sha256(f"{self.dataset.spec.name} {self.name} {self.n_images} {self.n_texts}".encode())
+        digest.update("\n".join(self.captions).encode())
+        digest.update("\n".join(self.image_ids).encode())
+        arrays = {"": self.features, **{name: s.array for name, s in sorted(self.sidecars.items())}}
+        for name, array in arrays.items():
+            if array is not None:
+                digest.update(f"{name} {len(array)}".encode() + _probe(array))
+        return digest.hexdigest()[:16]
+
+    def _sided(self, side: str) -> list[tuple[str, Sidecar]]:
+        return [(name, s) for name, s in self.sidecars.items() if s.spec.side == side]
+
+    def _augmented(
+        self, tokens: Tokens | None, count: int, augmentation: Augmentation, rng: np.random.Generator | None
+    ) -> tuple[Tokens | None, np.ndarray | None]:
+        if rng is None:
+            raise ValueError("augmentation needs rng")
+        if tokens is not None and augmentation.words > 0:
+            if any(isinstance(s, PairsSidecar) for s in self.sidecars.values()):
+                raise DataError(
+                    "word augmentation would shift the words that dependencies point to; set augment.words=0."
+                )
+            mask_id, size = self.tokenizer.mask_id, self.tokenizer.size
+            tokens = augment_words(tokens, rng, augmentation.words, mask_id, size)
+        if self.features is None or augmentation.regions == 0:
+            return tokens, None
+        return tokens, keep_regions(rng, count, self.features.shape[1], augmentation.regions)
+
+    def _image_batch(self, images: np.ndarray, rows: dict[str, np.ndarray], kept: np.ndarray | None) -> ImageBatch:
+        sidecars = {name: self.sidecars[name].gather(row, kept) for name, row in rows.items()}
+        ids = torch.from_numpy(images)
+        if self.features is None:
+            return ImageBatch(ids, sidecars=sidecars)
+        regions, lengths = gather_regions(self.features, self._feature_rows[images], kept)
+        if not regions.sum().isfinite():
+            self._refuse_non_finite(images, regions)
+        return ImageBatch(ids, regions, lengths, sidecars)
+
+    def _text_batch(self, texts: np.ndarray, tokens: Tokens | None) -> TextBatch:
+        sidecars = {name: s.gather(s.pair_rows[self._texts[texts]]) for name, s in self._sided("text")}
+        ids, image_ids = torch.from_numpy(texts), self.image_of_text[texts]
+        if tokens is None:
+            return TextBatch(ids, image_ids, sidecars=sidecars)
+        return TextBatch(ids, image_ids, torch.from_numpy(tokens.padded()), torch.from_numpy(tokens.lengths), sidecars)
+
+    def _refuse_non_finite(self, images: np.ndarray, regions: Tensor) -> None:
+        bad = torch.nonzero(~regions.isfinite().flatten(1).all(dim=1)).flatten()
+        if len(bad):
+            image = int(images[bad[0]])
+            raise DataError(
+                f"{self.dataset.features_path(self.name)}, row {int(self._feature_rows[image])}: the features of image "
+                f"{self.image_ids[image]} are not finite (NaN or inf); extract them again; `python harness.py data "
+                f"check --dataset {self.dataset.spec.name}` lists all such images."
+            )
+
+
+def _probe(array: np.ndarray) -> bytes:
+    """Shape, type and up to five rows of an array."""
+    if not isinstance(array, np.ndarray):  # pairs
+        return _probe(array.pairs)
+    rows = np.unique(np.linspace(0, len(array) - 1, num=min(len(array), 5), dtype=np.int64))
+    return f"{array.shape} {array.dtype}".encode() + np.ascontiguousarray(array[rows]).tobytes()
