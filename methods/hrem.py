@@ -1,0 +1,188 @@
+"""HREM (Fu et al., CVPR 2023): embeddings with fragment relations, trained through an instance graph of the batch."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from datasets.batch import Batch, ImageBatch, TextBatch
+from methods.base import EmbeddingMethod, Group, MethodConfig, Progress, Terms, dot_products
+from methods.errors import MethodError
+from methods.fragments import FragmentEncoder
+from methods.instance_graph import Attends, InstanceGraph
+from methods.losses import MARGIN, diagonal, hinge_loss, same_image
+from methods.normalise import l2norm
+from methods.regions import RegionProjection
+from methods.registry import register
+from methods.text_encoders import text_encoder
+from methods.triplet import Choice, draw_negatives, triplet_loss
+
+LossName = Literal["trip", "hinge"]
+
+
+class HREMConfig(MethodConfig):
+    """Sizes, losses, and one switch per row of the paper's ablation tables (table 4 a and b).
+
+    embed_size: d. heads, dropout: of every transformer layer. residual_weight: share of the pooled base beside the
+    enhanced embedding. visual_fragments, text_fragments: fragment relations of a side (off: the base alone).
+    interaction: fusion (one layer for all pairs) or standalone (one within, then one across the modalities).
+    base_loss, graph_loss: trip (distance-weighted) or hinge. cutoff: trip draws no negative at this distance or
+    beyond. margin, mask_repeat: of the hinge loss; mask_repeat: no caption of the same image is a negative.
+    threshold: share of a row's instances that are connected. topk: word or region scores that the relevance MLPs
+    read. mask_weight: of the relevance in the attention. reg_weight: of the regularisation (0: without L_reg).
+    intra_modal, inter_modal: pairs that attend to each other (both off: no instance graph). connection: the matrix A
+    (off: everything connected). relevance: the matrix S (off: no bias). cross_loss: losses between enhanced and plain
+    embeddings. bert_lr_factor, graph_lr_factor: learning rates relative to the rest.
+    """
+
+    embed_size: int = 1024
+    heads: int = 16
+    dropout: float = Field(0.1, ge=0, lt=1)
+    residual_weight: float = Field(0.8, ge=0, le=1)
+    visual_fragments: bool = True
+    text_fragments: bool = True
+    interaction: Literal["fusion", "standalone"] = "fusion"
+    base_loss: LossName = "trip"
+    graph_loss: LossName = "trip"
+    cutoff: float = Field(1.7, gt=0)
+    margin: float = MARGIN
+    mask_repeat: bool = True
+    threshold: float = Field(0.5, gt=0, le=1)
+    topk: int = Field(10, ge=1)
+    mask_weight: float = 1.0
+    reg_weight: float = Field(10.0, ge=0)
+    intra_modal: bool = True
+    inter_modal: bool = True
+    connection: bool = True
+    relevance: bool = True
+    cross_loss: bool = True
+    bert_lr_factor: float = 0.1
+    graph_lr_factor: float = 1.0
+
+
+@register("hrem")
+class HREM(EmbeddingMethod):
+    """Region projection and text encoder, each with fragment relations; an instance graph shapes them in training.
+
+    Phases: max_violation: until it begins a hinge loss sums over all negatives. graph: until it begins only the base
+    loss trains, and the graph's parameters stay as they are. choose: how `trip` picks its negatives.
+    Variants: full is the mean similarity of the other two, the paper's HREM*; standalone is not in the released code.
+    """
+
+    Config = HREMConfig
+    phases = ("graph", "max_violation")
+    variants = ("fusion", "standalone", "full")
+    ensembles: ClassVar[dict[str, tuple[str, ...]]] = {"full": ("fusion", "standalone")}
+
+    def __init__(self, config: HREMConfig) -> None:
+        super().__init__(config)
+        if config.region_dim is None:
+            raise MethodError("region_dim is not set: it comes with the data, or set region_dim=N.")
+        if config.embed_size % config.heads:
+            raise MethodError(
+                f"heads={config.heads} does not divide embed_size={config.embed_size}; set heads to one of its divisors."
+            )
+        self.choose: Choice = draw_negatives
+        self.regions = RegionProjection(config.region_dim, config.embed_size, xavier_mlp=True)
+        self.image_fragments = _fragment_encoder(config, config.visual_fragments)
+        self.words = text_encoder(config.text, config.embed_size)
+        self.text_fragments = _fragment_encoder(config, config.text_fragments)
+        self.graph = _instance_graph(config)
+
+    def embed_images(self, images: ImageBatch) -> Tensor:
+        """(B, d), of length 1."""
+        return self._pooled(self.image_fragments, self.regions(images.regions), images.lengths)
+
+    def embed_texts(self, texts: TextBatch) -> Tensor:
+        """(B, d), of length 1."""
+        return self._pooled(self.text_fragments, self.words(texts.words, texts.lengths), texts.lengths)
+
+    def features(self, batch: Batch) -> Terms:
+        """`image`, `text`: (B, d) embeddings; `regions`, `words`: (B, N or L, d) before any relation; their lengths."""
+        images, texts = batch.images, batch.texts
+        regions = self.regions(images.regions)
+        words = self.words(texts.words, texts.lengths)
+        return {
+            "image": self._pooled(self.image_fragments, regions, images.lengths),
+            "text": self._pooled(self.text_fragments, words, texts.lengths),
+            "image_local": regions,
+            "image_lengths": images.lengths,
+            "text_local": words,
+            "text_lengths": texts.lengths,
+        }
+
+    def objective(self, features: Terms, ids: Tensor, progress: Progress) -> Terms:
+        """The base loss, and from the graph phase on the losses of the enhanced embeddings."""
+        hardest = progress.reached("max_violation")
+        config, image, text = self.config, features["image"], features["text"]
+        terms = {"base": self._pair_loss(config.base_loss, image, text, ids, hardest)}
+        if self.graph is None or not progress.reached("graph"):
+            return {**terms, "total": terms["base"]}
+        enhanced_image, enhanced_text, reg = self.graph(
+            image, text, features["image_local"].detach(), features["text_local"].detach(), features["text_lengths"]
+        )
+        pairs = {"graph_both": (enhanced_image, enhanced_text)}
+        if config.cross_loss:
+            pairs = {"graph_text": (image, enhanced_text), "graph_image": (enhanced_image, text), **pairs}
+        terms |= {name: self._pair_loss(config.graph_loss, v, t, ids, hardest) for name, (v, t) in pairs.items()}
+        total = sum(terms.values())
+        if config.reg_weight > 0:  # at weight 0 the relevance MLPs get no gradient from it, rather than zeros
+            total = total + config.reg_weight * reg
+        return {**terms, "reg": reg, "total": total}
+
+    def _pair_loss(self, name: LossName, image: Tensor, text: Tensor, ids: Tensor, hardest: bool) -> Tensor:
+        """One of the two losses between image and text embeddings, a scalar."""
+        similarity, config = dot_products(image, text), self.config
+        if name == "trip":
+            return triplet_loss(similarity, same_image(ids), config.cutoff, self.choose)
+        masked = same_image(ids) if config.mask_repeat else diagonal(ids)
+        return hinge_loss(similarity, masked, config.margin, hardest)
+
+    @staticmethod
+    def _pooled(encoder: FragmentEncoder, fragments: Tensor, lengths: Tensor) -> Tensor:
+        return l2norm(encoder(fragments, lengths))
+
+    def parameter_groups(self) -> list[Group]:
+        """Text without BERT, BERT at a lower rate, image, graph: untouched until its phase begins."""
+        text, bert = [*self.text_fragments.parameters()], []
+        if self.config.text.bert:
+            text, bert = [*self.words.linear.parameters(), *text], [*self.words.bert.parameters()]
+        else:
+            text = [*self.words.parameters(), *text]
+        graph = [] if self.graph is None else [*self.graph.parameters()]
+        groups = [
+            Group("text", text),
+            Group("bert", bert, lr_factor=self.config.bert_lr_factor),
+            Group("image", [*self.regions.parameters(), *self.image_fragments.parameters()]),
+            Group("graph", graph, lr_factor=self.config.graph_lr_factor, frozen_until="graph"),
+        ]
+        return [group for group in groups if group.parameters]
+
+
+def _fragment_encoder(config: HREMConfig, relations: bool) -> FragmentEncoder:
+    return FragmentEncoder(config.embed_size, config.heads, config.dropout, config.residual_weight, relations)
+
+
+def _instance_graph(config: HREMConfig) -> InstanceGraph | None:
+    if not (config.intra_modal or config.inter_modal):
+        return None
+    return InstanceGraph(
+        config.embed_size,
+        config.heads,
+        config.dropout,
+        graph_layers(config.interaction, config.intra_modal, config.inter_modal),
+        config.threshold,
+        config.topk,
+        config.mask_weight,
+        config.connection,
+        config.relevance,
+    )
+
+
+def graph_layers(interaction: str, intra: bool, inter: bool) -> list[Attends]:
+    """fusion: one layer for both kinds of pairs. standalone: first within the modalities, then across them."""
+    if interaction == "fusion":
+        return [Attends(intra, inter)]
+    return [Attends(True, False)] * intra + [Attends(False, True)] * inter

@@ -1,0 +1,20 @@
+"""How much memory is free, for computations that choose their chunk size by it."""
+
+from __future__ import annotations
+
+import psutil
+import torch
+
+
+def free_bytes(device: torch.device) -> int:
+    """Bytes that can still be allocated on `device`, PyTorch's own cached blocks included."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return psutil.virtual_memory().available
+
+
+def chunk_size(item_bytes: int, n_items: int, device: torch.device, at_most: int, share: float = 0.25) -> int:
+    """How many of n_items to compute at once: at most `share` of the free memory, and at most `at_most` bytes."""
+    budget = min(at_most, int(free_bytes(device) * share))
+    return max(1, min(n_items, budget // max(1, item_bytes)))
