@@ -6,7 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -77,18 +77,13 @@ def batch_of(order: np.ndarray, step: int, batch_size: int, process: int, proces
     return np.array_split(together, processes)[process]
 
 
-def image_batches(split: Split, batch_size: int, pin: bool = False, prefetch: int = 2) -> Iterator[ImageBatch]:
-    """All images of a split in order."""
-    return _gallery(split.images, split.n_images, batch_size, pin, prefetch)
+def gallery_batches(
+    split: Split, side: Literal["images", "texts"], batch_size: int, pin: bool = False, prefetch: int = 2
+) -> Iterator[ImageBatch | TextBatch]:
+    """All images, or all captions, of a split in order."""
+    make, count = (split.images, split.n_images) if side == "images" else (split.texts, split.n_texts)
 
-
-def text_batches(split: Split, batch_size: int, pin: bool = False, prefetch: int = 2) -> Iterator[TextBatch]:
-    """All captions of a split in order."""
-    return _gallery(split.texts, split.n_texts, batch_size, pin, prefetch)
-
-
-def _gallery(make: Callable[[np.ndarray], T], count: int, batch_size: int, pin: bool, prefetch: int) -> Iterator[T]:
-    def batch(start: int) -> T:
+    def batch(start: int) -> ImageBatch | TextBatch:
         return make(np.arange(start, min(start + batch_size, count)))
 
     return prefetched(batch, range(0, count, batch_size), pin, prefetch)

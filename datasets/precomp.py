@@ -59,6 +59,7 @@ class Dataset:
 
     def __init__(self, spec: DatasetSpec, folder: Path, root: Path) -> None:
         self.spec, self.folder, self.root = spec, folder, root
+        self._layouts: dict[str, Layout] = {}
         self._words: dict[str, SplitWords] = {}
 
     @cached_property
@@ -99,6 +100,11 @@ class Dataset:
 
     def layout(self, split: str) -> Layout:
         """Captions and image ids of a split. Raises DataError where they do not fit each other or the features."""
+        if split not in self._layouts:
+            self._layouts[split] = self._read_layout(split)
+        return self._layouts[split]
+
+    def _read_layout(self, split: str) -> Layout:
         if not self.captions_path(split).exists():
             raise DataError(self._missing_captions(split))
         path = self.features_path(split)
@@ -123,6 +129,7 @@ class Dataset:
 
         limit: only the first so many images. Raises DataError where something is missing or does not fit.
         """
+        self._check_sides(inputs)
         layout = self.layout(name)
         cap = self.spec.dev_images if name == "dev" else None
         n_images = min(n for n in (layout.n_images, cap, limit) if n is not None)
@@ -136,7 +143,6 @@ class Dataset:
             sidecar: open_sidecar(self.spec, sidecar, self.folder, name, layout)
             for sidecar in (*inputs.image_sidecars, *inputs.text_sidecars)
         }
-        self._check_sides(inputs)
         return Split(self, name, layout, n_images, features, tokenizer, tokens, sidecars)
 
     def missing(self, inputs: Inputs, splits: Sequence[str] = SPLITS) -> list[str]:
@@ -173,11 +179,11 @@ class Dataset:
         path = self.precomputed_path(split)
         if text.precomputed and path.exists():
             return words, words.read_precomputed(path, layout.n_texts)
-        return words, self._split_words(split, layout).tokens(words.vocabulary)
+        return words, self._split_words(split).tokens(words.vocabulary)
 
-    def _split_words(self, split: str, layout: Layout | None = None) -> SplitWords:
+    def _split_words(self, split: str) -> SplitWords:
         if split not in self._words:
-            self._words[split] = SplitWords.of((layout or self.layout(split)).captions)
+            self._words[split] = SplitWords.of(self.layout(split).captions)
         return self._words[split]
 
     def _check_sides(self, inputs: Inputs) -> None:
