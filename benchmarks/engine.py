@@ -53,7 +53,8 @@ class TrainingState:
     """Where a run stands: all that a resume needs beside model and optimiser.
 
     epoch, batch: the next batch to train. first_steps: the step at which each phase began. history: one entry per
-    epoch with its mean loss, learning rate and dev rsum. order: this epoch's captions, where a sampler chose them.
+    epoch with its mean loss, learning rate and dev rsum. step_seconds, dev_seconds: wall time of all training steps
+    (reading included) and of all dev evaluations. order: this epoch's captions, where a sampler chose them.
     """
 
     epoch: int = 0
@@ -63,7 +64,8 @@ class TrainingState:
     loss_sum: float = 0.0
     best_epoch: int = -1
     best_rsum: float = -math.inf
-    seconds: float = 0.0
+    step_seconds: float = 0.0
+    dev_seconds: float = 0.0
     first_steps: dict[str, int] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
     order: list[int] | None = None
@@ -154,7 +156,7 @@ class Trainer:
                 stop.raise_if_asked()
         finally:
             state.loss_sum = float(loss_sum)
-            state.seconds += time.monotonic() - began
+            state.step_seconds += time.monotonic() - began
 
     def _epoch_batches(self) -> Any:
         train, state = self.recipe.train, self.state
@@ -187,7 +189,7 @@ class Trainer:
         self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, progress: Progress
     ) -> dict[str, Tensor]:
         """One optimiser step; a step whose loss or gradient is not finite changes no parameter and is counted."""
-        self.method.train()
+        model.train()
         seed = np.random.SeedSequence([self.seed, progress.step, self.accelerator.process_index])
         torch.manual_seed(int(seed.generate_state(1)[0]))
         self.method.before_step(progress)
@@ -251,10 +253,10 @@ class Trainer:
         if self.log and rsum is not None:
             self.log.add_scalar("dev/rsum", rsum, state.step)
         state.epoch, state.batch, state.loss_sum = state.epoch + 1, 0, 0.0
-        state.seconds += time.monotonic() - began
+        state.dev_seconds += time.monotonic() - began
         self._save()
         stop.raise_if_asked()
-        return f"{line}, {state.seconds / 60:.1f} min"
+        return f"{line}, {(state.step_seconds + state.dev_seconds) / 60:.1f} min"
 
     def _dev_rsum(self, stop: StopRequest) -> float:
         similarity = score_split(

@@ -30,9 +30,10 @@ def encode_gallery(
     tick is called after each batch: it may raise to abandon a long evaluation.
     """
     method.eval()
+    pin = device.type == "cuda"
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-        images = _encode(method.encode_images, gallery_batches(split, "images", batch_size), device, tick)
-        texts = _encode(method.encode_texts, gallery_batches(split, "texts", batch_size), device, tick)
+        images = _encode(method.encode_images, gallery_batches(split, "images", batch_size, pin), device, tick)
+        texts = _encode(method.encode_texts, gallery_batches(split, "texts", batch_size, pin), device, tick)
     return images, texts
 
 

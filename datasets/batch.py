@@ -5,7 +5,7 @@ The only module of datasets/ that methods/ may import.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Protocol, Self
 
@@ -144,10 +144,10 @@ class DataSizes(Protocol):
         """Width of a region feature."""
         ...
 
-    def vocabulary_size(self, words: Words) -> int:
-        """Number of word ids, special tokens included."""
+    def vocabulary(self, words: Words) -> Sized:
+        """The words that have ids, special ones included."""
         ...
 
-    def width(self, sidecar: str) -> int:
+    def size_of(self, sidecar: str) -> int:
         """Last axis of a sidecar array."""
         ...

@@ -137,15 +137,18 @@ class Method(nn.Module, ABC):
     """An image-text-matching method.
 
     name: what it is registered as. Config: the class of its configuration. phases: names of the training phases that
-    its recipe may give a beginning. variants: its variants, the first is the default. scope: `pair` where a pair's
-    score depends on that pair alone, `gallery` where `combine` looks at whole rows (it always gets complete ones,
-    before folds are cut).
+    its recipe may give a beginning. variants: its variants, the first is the default. ensembles: variants that are the
+    mean similarity of other variants, by the names of these. extra_pretraining: does it read the output of models that
+    saw far more data (language models, CLIP)? scope: `pair` where a pair's score depends on that pair
+    alone, `gallery` where `combine` looks at whole rows (it always gets complete ones, before folds are cut).
     """
 
     name: ClassVar[str] = ""
     Config: ClassVar[type[MethodConfig]] = MethodConfig
     phases: ClassVar[tuple[str, ...]] = ()
     variants: ClassVar[tuple[str, ...]] = ()
+    ensembles: ClassVar[dict[str, tuple[str, ...]]] = {}
+    extra_pretraining: ClassVar[bool] = False
     scope: Literal["pair", "gallery"] = "pair"
 
     def __init__(self, config: MethodConfig) -> None:
@@ -157,9 +160,19 @@ class Method(nn.Module, ABC):
         """`config` with every size filled in that the data decides and the recipe leaves open."""
         text = config.text
         if text.bert is None and text.vocabulary_size is None:
-            text = text.model_copy(update={"vocabulary_size": data.vocabulary_size(text.inputs())})
+            text = text.model_copy(update={"vocabulary_size": len(data.vocabulary(text.inputs()))})
         region_dim = config.region_dim or data.region_dim
         return config.model_copy(update={"text": text, "region_dim": region_dim})
+
+    @classmethod
+    def text_label(cls, config: MethodConfig) -> str:
+        """The text encoder as tables show it."""
+        return "BERT" if config.text.bert else "BiGRU"
+
+    @classmethod
+    def features_label(cls, config: MethodConfig, regions: str) -> str:
+        """The image inputs as tables show them. regions: what the data set's region features are."""
+        return regions
 
     def inputs(self) -> Inputs:
         """What the method reads for its configuration: by default regions and captions."""
@@ -237,7 +250,7 @@ class EmbeddingMethod(Method):
 
     def score(self, images: Encoded, texts: Encoded) -> Terms:
         """Dot products."""
-        return {"similarity": images["embedding"].float() @ texts["embedding"].float().T}
+        return {"similarity": dot_products(images["embedding"], texts["embedding"])}
 
     def features(self, batch: Batch) -> Terms:
         """The embeddings of both sides, as `image` and `text`; a host's local features may stand beside them."""
@@ -245,5 +258,11 @@ class EmbeddingMethod(Method):
 
     def objective(self, features: Terms, ids: Tensor, progress: Progress) -> Terms:
         """The hinge loss over the hardest negatives (VSE++), margin 0.2."""
-        similarity = features["image"].float() @ features["text"].float().T
+        similarity = dot_products(features["image"], features["text"])
         return {"total": hinge_loss(similarity, diagonal(ids))}
+
+
+def dot_products(images: Tensor, texts: Tensor) -> Tensor:
+    """(n_images, d), (n_texts, d) -> (n_images, n_texts), in float32 also under autocast."""
+    with torch.autocast(images.device.type, enabled=False):
+        return images.float() @ texts.float().T
