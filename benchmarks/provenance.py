@@ -1,0 +1,135 @@
+"""Where a result is from: code revision, hash of the code behind the numbers, versions, hardware, memory."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from benchmarks.records import Hardware, Memory, Revision
+from methods.registry import SHIPPED
+
+ROOT = Path(__file__).resolve().parent.parent
+CODE = ("harness.py", "methods", "datasets", "benchmarks")
+LIBRARIES = ("torch", "transformers", "accelerate", "numpy")
+
+# Modules of benchmarks/ that only store, describe or show numbers. Every other one counts as behind the numbers.
+SHOWS_ONLY = {"atomic", "display", "errors", "leaderboard", "provenance", "published", "records", "statistics"}
+
+
+def git_revision(root: Path = ROOT) -> Revision:
+    """The checkout's commit, and whether its code differs from it; unknown without git or outside a repository."""
+    top = _git(root, "rev-parse", "--show-toplevel")
+    commit = _git(root, "rev-parse", "HEAD")
+    changes = _git(root, "status", "--porcelain", "--", *CODE)
+    if not top or not commit or changes is None or Path(top).resolve() != root.resolve():
+        return Revision()
+    return Revision(commit=commit, dirty=bool(changes))
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def code_hash(files: Iterable[Path], root: Path = ROOT) -> str:
+    """SHA-256 over names and contents of source files; line ends and the checkout's place do not matter.
+
+    A file outside `root` (a user's own method) enters by its name alone.
+    """
+    digest = hashlib.sha256()
+    for name, path in sorted((_name(path, root), path) for path in files):
+        content = path.read_bytes().replace(b"\r\n", b"\n")
+        digest.update(f"{name}\n{len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _name(path: Path, root: Path) -> str:
+    resolved = path.resolve()
+    return resolved.relative_to(root).as_posix() if resolved.is_relative_to(root) else resolved.name
+
+
+def code_behind(method_file: Path, root: Path = ROOT) -> list[Path]:
+    """The source files that determine a method's numbers: its own, those it imports, and the shared ones.
+
+    Other methods' files do not count: a change in one must not make another's records stale.
+    """
+    others = {root / f"{module.replace('.', '/')}.py" for module in SHIPPED.values()}
+    shared = {p for p in (root / "methods").glob("*.py") if p not in others}
+    shared |= set((root / "datasets").rglob("*.py"))
+    shared |= {p for p in (root / "benchmarks").glob("*.py") if p.stem not in SHOWS_ONLY}
+    return sorted(shared | _with_imported_methods(method_file, root))
+
+
+def _with_imported_methods(file: Path, root: Path) -> set[Path]:
+    """The file and, transitively, the modules of methods/ that it imports."""
+    found, pending = set(), [file.resolve()]
+    while pending:
+        path = pending.pop()
+        if path not in found and path.is_file():
+            found.add(path)
+            pending += [root / f"{name.replace('.', '/')}.py" for name in _imports(path) if name.startswith("methods.")]
+    return found
+
+
+def _imports(path: Path) -> Iterable[str]:
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, the libraries that compute, and this harness."""
+    libraries = {name: _version(name) for name in LIBRARIES}
+    return {"python": platform.python_version(), **libraries, "harness": _version("itm-harness")}
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def hardware(device: torch.device, processes: int = 1) -> Hardware:
+    """What a run on `device` runs on. Models of parts only: no host names."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
+    return Hardware(device=name, cpu=_processor(), cores=available_cores(), processes=processes)
+
+
+def available_cores() -> int:
+    """Cores that this process may use, not those of the machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return next((n for n in [*names, platform.processor(), platform.machine()] if n), "unknown")
+
+
+def peak_memory(device: torch.device) -> Memory:
+    """The largest memory of this process so far, on the host and on `device`, in bytes."""
+    import resource  # not on Windows
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return Memory(host=host, device=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None)

@@ -1,0 +1,134 @@
+"""Provenance: the code hash changes with the code that counts and with nothing else."""
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import provenance
+from benchmarks.provenance import code_behind, code_hash, git_revision, hardware, peak_memory, versions
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch) -> Path:
+    """Two methods, one of which hosts the other, with what they share."""
+    contents = {
+        "methods/base.py": "",
+        "methods/gpo.py": "from methods.base import x\n",
+        "methods/hrem.py": "import torch\n",
+        "methods/vsd.py": "from methods import gpo\n",
+        "datasets/precomp.py": "",
+        "datasets/demo/draw.py": "",
+        "benchmarks/protocol.py": "",
+        "benchmarks/leaderboard.py": "",
+    }
+    for name, content in contents.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    shipped = {name: f"methods.{name}" for name in ("gpo", "hrem", "vsd")}
+    monkeypatch.setattr(provenance, "SHIPPED", shipped)
+    return tmp_path
+
+
+def names(files: list[Path], root: Path) -> set[str]:
+    return {p.relative_to(root).as_posix() for p in files}
+
+
+def test_a_method_stands_on_its_own_file_and_the_shared_ones(checkout):
+    shared = {"methods/base.py", "datasets/precomp.py", "datasets/demo/draw.py", "benchmarks/protocol.py"}
+    assert names(code_behind(checkout / "methods/gpo.py", checkout), checkout) == shared | {"methods/gpo.py"}
+
+
+def test_a_hosted_method_counts_too(checkout):
+    found = names(code_behind(checkout / "methods/vsd.py", checkout), checkout)
+    assert {"methods/vsd.py", "methods/gpo.py"} <= found
+    assert "methods/hrem.py" not in found
+
+
+def test_a_users_method_outside_the_checkout(checkout, tmp_path_factory):
+    own = tmp_path_factory.mktemp("elsewhere") / "mine.py"
+    own.write_text("from methods.gpo import GPO\n")
+    found = code_behind(own, checkout)
+    assert {own, checkout / "methods/gpo.py"} <= set(found)
+    moved = own.rename(tmp_path_factory.mktemp("moved") / "mine.py")
+    own.write_text(moved.read_text())
+    assert code_hash([own], checkout) == code_hash([moved], checkout)
+
+
+def test_the_hash_follows_contents_and_names_only(checkout):
+    files = [checkout / "methods/gpo.py", checkout / "methods/base.py"]
+    before = code_hash(files, checkout)
+    assert code_hash(files[::-1], checkout) == before
+    files[0].write_bytes(files[0].read_bytes().replace(b"\n", b"\r\n"))
+    assert code_hash(files, checkout) == before
+    files[0].write_text(files[0].read_text() + "x = 1\n")
+    changed = code_hash(files, checkout)
+    assert changed != before
+    renamed = files[0].rename(checkout / "methods/other.py")
+    assert code_hash([renamed, files[1]], checkout) != changed
+
+
+def test_the_hash_sees_where_one_file_ends(tmp_path):
+    a, b = tmp_path / "a.py", tmp_path / "b.py"
+    a.write_text("x"), b.write_text("yz")
+    before = code_hash([a, b], tmp_path)
+    a.write_text("xy"), b.write_text("z")
+    assert code_hash([a, b], tmp_path) != before
+
+
+def test_every_module_that_only_shows_numbers_exists():
+    modules = {p.stem for p in (provenance.ROOT / "benchmarks").glob("*.py")}
+    assert modules >= provenance.SHOWS_ONLY
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
+    done = subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def test_revision_and_dirty(checkout):
+    (checkout / "harness.py").write_text("")
+    git(checkout, "init", "-q")
+    git(checkout, "add", ".")
+    git(checkout, "commit", "-qm", "first")
+    assert git_revision(checkout).model_dump() == {"commit": git(checkout, "rev-parse", "HEAD"), "dirty": False}
+    (checkout / "results").mkdir()
+    (checkout / "results" / "new.json").write_text("{}")
+    assert git_revision(checkout).dirty is False
+    (checkout / "methods" / "new.py").write_text("")
+    assert git_revision(checkout).dirty is True
+    assert git_revision(checkout / "methods").commit == "unknown"  # a folder inside somebody else's repository
+
+
+def test_revision_without_git(tmp_path, monkeypatch):
+    assert git_revision(tmp_path).model_dump() == {"commit": "unknown", "dirty": None}
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert git_revision().model_dump() == {"commit": "unknown", "dirty": None}
+
+
+def test_versions_name_the_libraries():
+    found = versions()
+    assert set(found) == {"python", "torch", "transformers", "accelerate", "numpy", "harness"}
+    assert found["numpy"] == np.__version__
+
+
+def test_hardware_names_parts_and_no_host():
+    found = hardware(torch.device("cpu"), processes=2)
+    assert found.device == "CPU"
+    assert found.processes == 2
+    assert 1 <= found.cores <= os.cpu_count()
+    assert platform.node() not in found.model_dump_json()
+
+
+def test_peak_memory_is_in_bytes():
+    before = peak_memory(torch.device("cpu"))
+    block = np.ones(before.host // 8 + 10**7)  # larger than everything so far
+    after = peak_memory(torch.device("cpu"))
+    assert after.host >= block.nbytes
+    assert after.host < 100 * block.nbytes
+    assert after.device is None
