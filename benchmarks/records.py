@@ -56,9 +56,9 @@ Plain = Annotated[dict[str, Any], BeforeValidator(_plain)]
 
 
 class Part(BaseModel):
-    """A part of a record: unknown keys, NaN and infinities are refused."""
+    """A part of a record: unknown keys, NaN and infinities are refused; an object with the same attributes will do."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, from_attributes=True)
 
 
 class Direction(Part):

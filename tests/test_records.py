@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from pydantic import ValidationError
 
 from benchmarks import atomic
 from benchmarks.errors import RunError
+from benchmarks.protocol import evaluate_matrix
 from benchmarks.records import (
     DETAIL_ARRAYS,
     SCHEMA_VERSION,
@@ -273,6 +275,13 @@ def test_an_rsum_that_does_not_add_up_is_refused():
     metrics = make_metrics(make_details()).model_dump()
     with pytest.raises(ValidationError, match="sum of its six recalls"):
         Metrics(**{**metrics, "rsum": metrics["rsum"] + 1})
+
+
+def test_metrics_take_what_the_protocol_measures():
+    similarity = torch.eye(3)
+    evaluation = evaluate_matrix(similarity, torch.arange(3))
+    metrics = Metrics(i2t=evaluation.i2t, t2i=evaluation.t2i, rsum=evaluation.rsum, n_images=3, n_texts=3)
+    assert metrics.i2t == Direction(r1=100, r5=100, r10=100, median=1, mean=1)
 
 
 def test_details_must_cover_the_metrics(tmp_path):
