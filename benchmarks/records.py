@@ -126,45 +126,26 @@ class Memory(Part):
     device: int | None = Field(None, ge=0, description="largest allocation on the GPU; None: there is none")
 
 
-class Record(Part):
-    """One run: what it was, what it measured, and everything that is needed to judge or repeat it."""
+class RunIdentity(Part):
+    """What makes a run this run: all of it is known before the run begins."""
 
-    schema_version: Literal[1] = Field(SCHEMA_VERSION, description="version of this schema")
     method: str = Field(min_length=1, description="name of the method")
     variant: str = Field("", description="variant of the method, empty where it has none")
     dataset: str = Field(min_length=1, description="name of the data set")
     text: str = Field(description="text encoder as tables show it: BiGRU, BERT")
     features: str = Field(description="image inputs as tables show them: BUTD region")
     seed: int | None = Field(None, description="seed of the run; None where none applies (imported, ensemble)")
-    metrics: dict[str, Metrics] = Field(min_length=1, description="benchmark -> metrics on the test split")
-    history: tuple[Epoch, ...] = Field((), description="the epochs in order")
-    selected_epoch: int | None = Field(None, ge=0, description="the epoch that was tested, from 0")
-    selection: Literal["dev", "last", "test", "none"] = Field(description="how that epoch was chosen")
+    selection: Literal["dev", "last", "test", "none"] = Field(description="how the tested epoch was chosen")
     flags: Annotated[tuple[Flag, ...], BeforeValidator(_sorted_once)] = Field((), description="what sets it apart")
     limit: int | None = Field(None, ge=1, description="a smoke run's limit on the number of images")
     overrides: Plain = Field(default_factory=dict, description="what --set changed, dotted key -> value")
     recipe: Plain = Field(description="the resolved recipe, complete, without the seed")
-    recipe_sources: dict[str, str] = Field(default_factory=dict, description="dotted recipe key -> where it is from")
     data_fingerprint: str = Field(description="hash of the data that was read")
     weights: str = Field("", description="hash of the imported checkpoint or matrix; empty where the run trained")
-    code: Revision = Field(description="code revision")
-    code_hash: str = Field(description="hash of the code that determines the numbers")
-    versions: dict[str, str] = Field(description="library -> version")
-    hardware: Hardware = Field(description="what it ran on")
     precision: str = Field("fp32", description="fp32, or the lower precision of training")
-    train_seconds: float | None = Field(None, ge=0, description="wall time of training with dev evaluation")
-    total_seconds: float = Field(ge=0, description="wall time of the whole run")
-    seconds_per_step: float | None = Field(None, ge=0, description="median wall time of a training step")
-    first_steps: dict[str, int] = Field(default_factory=dict, description="phase -> its first step")
-    steps: int = Field(0, ge=0, description="training steps")
-    skipped_steps: int = Field(0, ge=0, description="steps skipped because loss or gradient was not finite")
-    peak_memory: Memory = Field(description="peak memory")
-    parameters: int = Field(ge=0, description="parameters of the model")
-    created: AwareDatetime = Field(description="end of the run, UTC")
-    command: str = Field("", description="the command that repeats it")
 
     @model_validator(mode="after")
-    def _consistent(self) -> Record:
+    def _consistent(self) -> RunIdentity:
         if (self.selection == "test") != ("selected_on_test" in self.flags):
             raise ValueError("selection 'test' and the flag selected_on_test go together")
         if (self.limit is not None) != ("limited" in self.flags):
@@ -190,10 +171,33 @@ class Record(Part):
         return "-".join([_slug(name) for name in names if name] + seed + [self.identity[:8]])
 
 
-SHARED_BY_A_ROW = {
-    "method", "variant", "dataset", "text", "features", "recipe", "flags", "selection",
-    "limit", "data_fingerprint", "weights", "precision",
-}  # fmt: skip
+SHARED_BY_A_ROW = set(RunIdentity.model_fields) - {"seed", "overrides"}  # what was overridden shows in the recipe
+
+
+class Record(RunIdentity):
+    """One run: what it was, what it measured, and everything that is needed to judge or repeat it."""
+
+    schema_version: Literal[1] = Field(SCHEMA_VERSION, description="version of this schema")
+    metrics: dict[str, Metrics] = Field(min_length=1, description="benchmark -> metrics on the test split")
+    history: tuple[Epoch, ...] = Field((), description="the epochs in order")
+    selected_epoch: int | None = Field(None, ge=0, description="the epoch that was tested, from 0")
+    recipe_sources: dict[str, str] = Field(default_factory=dict, description="dotted recipe key -> where it is from")
+    code: Revision = Field(description="code revision")
+    code_hash: str = Field(description="hash of the code that determines the numbers")
+    versions: dict[str, str] = Field(description="library -> version")
+    hardware: Hardware = Field(description="what it ran on")
+    train_seconds: float | None = Field(None, ge=0, description="wall time of training with dev evaluation")
+    total_seconds: float = Field(ge=0, description="wall time of the whole run")
+    seconds_per_step: float | None = Field(
+        None, ge=0, description="mean wall time of a training step, reading included"
+    )
+    first_steps: dict[str, int] = Field(default_factory=dict, description="phase -> its first step")
+    steps: int = Field(0, ge=0, description="training steps")
+    skipped_steps: int = Field(0, ge=0, description="steps skipped because loss or gradient was not finite")
+    peak_memory: Memory = Field(description="peak memory")
+    parameters: int = Field(ge=0, description="trained parameters of the model")
+    created: AwareDatetime = Field(description="end of the run, UTC")
+    command: str = Field("", description="the command that repeats it")
 
 
 def _slug(name: str) -> str:
@@ -247,7 +251,7 @@ class Details:
 DETAIL_ARRAYS = tuple(field.name for field in dataclass_fields(Details))
 
 
-def record_path(record: Record, results_dir: Path) -> Path:
+def record_path(record: RunIdentity, results_dir: Path) -> Path:
     """Where a record's JSON lies."""
     return results_dir / "records" / f"{record.id}.json"
 

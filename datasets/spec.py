@@ -60,7 +60,8 @@ class SidecarSpec(Spec):
 class DatasetSpec(Spec):
     """A data set in the SCAN layout.
 
-    features: what the region features are, as tables show it. splits: split -> its name in file names. dev_images: only the first so many images of dev are used (None: all).
+    features: what the region features are, as tables show it. splits: split -> its name in file names.
+    dev_images: only the first so many images of dev are used (None: all).
     captions_per_image: used where no ids file says it. where: how to get the data. simulated: made-up sidecars.
     folder: the precomp folder, relative to the data root or to the user's YAML; None = the usual places.
     picture_size: width and height of every picture, for boxes in pixels without a file of sizes.
