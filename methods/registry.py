@@ -13,7 +13,7 @@ from typing import TypeVar
 from methods.errors import MethodError
 
 RECIPES = Path(__file__).parent / "recipes"
-SHIPPED = {"gpo": "methods.gpo", "hrem": "methods.hrem"}
+SHIPPED = {"gpo": "methods.gpo", "gsmn": "methods.gsmn", "hrem": "methods.hrem"}
 
 _registered: dict[str, type] = {}
 M = TypeVar("M", bound=type)

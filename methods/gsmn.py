@@ -1,0 +1,217 @@
+"""GSMN (Liu et al., CVPR 2020): image and caption compared through two graphs, region by region and word by word."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from datasets.batch import Batch, ImageBatch, Inputs, TextBatch, WordPieces, Words
+from methods.base import Encoded, Method, MethodConfig, Progress, Ragged, Terms
+from methods.errors import MethodError
+from methods.losses import MARGIN, diagonal, hinge_costs
+from methods.matching import Nodes, gather_rows, match_nodes
+from methods.matching_graphs import TextualGraph, VisualGraph, dependency_adjacency, word_edges
+from methods.memory import chunk_size
+from methods.normalise import l2norm
+from methods.registry import register
+from methods.text_encoders import TextConfig, text_encoder, valid_positions
+
+WORKING_BYTES = {"cpu": 48 << 20, "cuda": 4 << 30}  # of one chunk of pairs; on a CPU as much as its cache holds
+KEPT_BYTES = {"cpu": 2 << 30, "cuda": 32 << 30}  # of all chunks of a training step; beyond it they are recomputed
+INNERMOST = 16  # images of a chunk lie in the last axis: at least so many, where there are, for vector instructions
+
+
+class StanfordWords(TextConfig):
+    """Word ids from Stanford tokens where the data has them, and no `<mask>`: GSMN has no size augmentation."""
+
+    mask_token: bool = False
+
+    def inputs(self) -> WordPieces | Words:
+        """The word ids that the encoder reads."""
+        return WordPieces(self.bert) if self.bert else Words(self.min_count, self.mask_token, precomputed=True)
+
+
+class GSMNConfig(MethodConfig):
+    """embed_size: d of regions and words. margin: of the hinge loss.
+
+    num_blocks: pieces of d with a cosine of their own. n_kernels, hidden: kernels of a graph convolution and its width.
+    lambda_softmax: inverse temperature of every attention. text_graph: what connects the words. propagate: self = each
+    node keeps its own vector (released code), neighbours = it takes its neighbours' (paper; no released code).
+    """
+
+    text: TextConfig = StanfordWords()
+    embed_size: int = 1024
+    margin: float = MARGIN
+    num_blocks: int = 16
+    n_kernels: int = 8
+    hidden: int = 32
+    lambda_softmax: float = 20.0
+    text_graph: Literal["dense", "sparse"] = "dense"
+    propagate: Literal["self", "neighbours"] = "self"
+
+
+@register("gsmn")
+class GSMN(Method):
+    """Visual graph (regions matched with words) + textual graph (words matched with regions); hinge loss.
+
+    Phase max_violation: until it begins the loss sums over all negatives, from then on it takes the hardest.
+    Under `propagate: self` dense and sparse are the same function of the same weights: dependencies are read only by
+    sparse under `neighbours`, and the two variants draw different initial weights, so that full is not one model twice.
+    """
+
+    Config = GSMNConfig
+    phases = ("max_violation",)
+    variants = ("dense", "sparse", "full")
+    ensembles: ClassVar[dict[str, tuple[str, ...]]] = {"full": ("dense", "sparse")}
+
+    def __init__(self, config: GSMNConfig) -> None:
+        super().__init__(config)
+        _refuse_remainders(config)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(torch.initial_seed() + (config.text_graph == "sparse"))
+            self.regions = nn.Linear(config.region_dim, config.embed_size)
+            nn.init.xavier_uniform_(self.regions.weight)
+            nn.init.zeros_(self.regions.bias)
+            self.words = text_encoder(config.text, config.embed_size)
+            self.visual = VisualGraph(config.num_blocks, config.hidden, config.n_kernels)
+            self.textual = TextualGraph(config.num_blocks, config.hidden, config.n_kernels)
+
+    @property
+    def _reads_dependencies(self) -> bool:
+        return self.config.text_graph == "sparse" and self.config.propagate == "neighbours"
+
+    def inputs(self) -> Inputs:
+        """Boxes always; dependencies only where the score depends on them."""
+        dependencies = ("dependencies",) if self._reads_dependencies else ()
+        return Inputs(text=self.config.text.inputs(), image_sidecars=("boxes",), text_sidecars=dependencies)
+
+    def encode_images(self, images: ImageBatch) -> Encoded:
+        """Normalised regions, and of their boxes the summed kernel weights or, for neighbours, the boxes themselves."""
+        boxes = images.sidecars["boxes"].float()
+        valid = valid_positions(images.lengths, images.regions.shape[1])
+        places = boxes if self.config.propagate == "neighbours" else self.visual.own_weights(boxes, valid)
+        regions = l2norm(self.regions(images.regions))
+        return Encoded(
+            {
+                "regions": Ragged.from_padded(regions, images.lengths),
+                "places": Ragged.from_padded(places, images.lengths),
+            }
+        )
+
+    def encode_texts(self, texts: TextBatch) -> Encoded:
+        """Normalised words, and dependencies where they are read."""
+        words = Ragged.from_padded(l2norm(self.words(texts.words, texts.lengths)), texts.lengths)
+        if not self._reads_dependencies:
+            return Encoded({"words": words})
+        return Encoded({"words": words, "dependencies": _by_caption(texts.sidecars["dependencies"], len(texts))})
+
+    def score(self, images: Encoded, texts: Encoded) -> Terms:
+        """Visual and textual graph scores, each (n_images, n_texts).
+
+        Pairs are computed in chunks that suit the free memory, captions of similar length together. What a training
+        step keeps for its gradient is recomputed instead where it would not fit.
+        """
+        order = texts["words"].lengths.argsort(descending=True, stable=True)
+        recompute = torch.is_grad_enabled() and not self._fits(images, texts)
+        columns = []
+        for rows, n_images in self._text_chunks(images, texts, order):
+            blocks = [
+                checkpoint(self._score_chunk, chunk, texts, rows, use_reentrant=False)
+                if recompute
+                else self._score_chunk(chunk, texts, rows)
+                for _, chunk in images.chunks(n_images)
+            ]
+            columns.append(torch.cat([torch.stack(block) for block in blocks], dim=1))  # (2, n_images, chunk)
+        visual, textual = torch.cat(columns, dim=2)[:, :, order.argsort()]
+        return {"visual": visual, "textual": textual}
+
+    def combine(self, terms: Terms) -> Tensor:
+        """The sum of both graphs' scores."""
+        return terms["visual"] + terms["textual"]
+
+    def features(self, batch: Batch) -> Terms:
+        """The encodings of both sides, padded, with their lengths."""
+        return {
+            **_padded("image", self.encode_images(batch.images)),
+            **_padded("text", self.encode_texts(batch.texts)),
+        }
+
+    def objective(self, features: Terms, ids: Tensor, progress: Progress) -> Terms:
+        """Hinge loss of both directions. A second caption of an image counts as a negative, as in the released code."""
+        similarity = self.combine(self.score(_unpadded("image", features), _unpadded("text", features)))
+        i2t, t2i = hinge_costs(similarity, diagonal(ids), self.config.margin, hardest=progress.reached("max_violation"))
+        return {"i2t": i2t, "t2i": t2i, "total": i2t + t2i}
+
+    def _score_chunk(self, images: Encoded, texts: Encoded, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Both scores, (n_images, len(rows)), of some images and the captions `rows` (m,)."""
+        regions = Nodes.gather(images["regions"])
+        words = Nodes.gather(texts["words"], rows)
+        places, _ = gather_rows(images["places"])
+        visual, textual = match_nodes(regions, words, self.config.num_blocks, self.config.lambda_softmax)
+        edges = None
+        if self.config.propagate == "neighbours":
+            places = self.visual.neighbour_weights(places, regions.valid)
+            edges = self._edges(words, texts, rows)
+        return self.visual(visual, places, regions.valid), self.textual(textual, edges, words.valid)
+
+    def _edges(self, words: Nodes, texts: Encoded, rows: Tensor) -> Tensor:
+        adjacency = None
+        if self.config.text_graph == "sparse":
+            adjacency = dependency_adjacency(*gather_rows(texts["dependencies"], rows), words.valid)
+        return word_edges(words.features, words.valid, self.config.lambda_softmax, adjacency)
+
+    def _text_chunks(self, images: Encoded, texts: Encoded, order: Tensor) -> Iterator[tuple[Tensor, int]]:
+        """(captions, images per chunk): `order` cut so that a chunk of pairs fits its working memory."""
+        device, lengths, start = order.device, texts["words"].lengths[order].tolist(), 0
+        most_regions = int(images["regions"].lengths.max())
+        while start < len(order):
+            left = len(order) - start
+            pair_bytes = self._node_pair_bytes() * most_regions * lengths[start]
+            pairs = chunk_size(pair_bytes, len(images) * left, device, at_most=WORKING_BYTES[device.type])
+            n_images = min(len(images), pairs, max(INNERMOST, math.isqrt(pairs)))
+            n_texts = min(left, pairs // n_images)
+            yield order[start : start + n_texts], n_images
+            start += n_texts
+
+    def _fits(self, images: Encoded, texts: Encoded) -> bool:
+        """Can a training step keep what its gradient needs of all pairs?"""
+        device = texts["words"].values.device
+        node_pairs = len(images["regions"].values) * len(texts["words"].values)
+        return chunk_size(self._node_pair_bytes(), node_pairs, device, KEPT_BYTES[device.type]) == node_pairs
+
+    def _node_pair_bytes(self) -> int:
+        """Per region and word: the block similarities, two products with Gram matrices, attention; float32."""
+        return 4 * 4 * self.config.num_blocks
+
+
+def _refuse_remainders(config: GSMNConfig) -> None:
+    if config.region_dim is None:
+        raise MethodError("region_dim is not set: it comes with the data, or set region_dim=N.")
+    for whole, part in (("embed_size", "num_blocks"), ("hidden", "n_kernels")):
+        if getattr(config, whole) % getattr(config, part):
+            raise MethodError(
+                f"{whole}={getattr(config, whole)} cannot be cut into {part}={getattr(config, part)} equal pieces; "
+                f"choose a multiple."
+            )
+
+
+def _by_caption(dependencies: Tensor, n_texts: int) -> Ragged:
+    """(P, 3) rows (caption, head, dependent) -> each caption's pairs (head, dependent), in their order."""
+    rows = dependencies[dependencies[:, 0].argsort(stable=True)]
+    counts = torch.bincount(rows[:, 0], minlength=n_texts)
+    return Ragged(rows[:, 1:], nn.functional.pad(counts.cumsum(0), (1, 0)))
+
+
+def _padded(side: str, encoded: Encoded) -> Terms:
+    padded = {f"{side}.{name}": ragged.padded() for name, ragged in encoded.tensors.items()}
+    return padded | {f"{side}.{name}.lengths": ragged.lengths for name, ragged in encoded.tensors.items()}
+
+
+def _unpadded(side: str, features: Terms) -> Encoded:
+    names = [key.split(".")[1] for key in features if key.startswith(f"{side}.") and key.count(".") == 1]
+    return Encoded({n: Ragged.from_padded(features[f"{side}.{n}"], features[f"{side}.{n}.lengths"]) for n in names})
