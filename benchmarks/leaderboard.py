@@ -62,7 +62,7 @@ HashOf = Callable[[Record], str | None]
 
 @dataclass(frozen=True)
 class Run:
-    """A record with what its table needs. scores: benchmark -> (n_images,). code_hash: of today's code, None: unknown."""
+    """A record with what its rows need. scores: benchmark -> (n_images,). code_hash: today's, None where unknown."""
 
     record: Record
     scores: dict[str, np.ndarray]
