@@ -7,6 +7,9 @@ Rows behind `lengths` may hold anything finite and do not count.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +18,26 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from methods.text_encoders import valid_positions
 
 PADDED = -10000.0
+
+PoolingName = Literal["gpo", "mean", "max", "kmax", "cls"]
+
+
+def pooling(name: PoolingName, k: int = 1) -> GPOPooling | FixedPooling:
+    """The operator of that name; k: how many values k-max averages."""
+    fixed = {"mean": mean_pool, "max": max_pool, "cls": cls_pool, "kmax": partial(kmax_pool, k=k)}
+    return GPOPooling() if name == "gpo" else FixedPooling(fixed[name])
+
+
+class FixedPooling(nn.Module):
+    """An operator without parameters, as a module."""
+
+    def __init__(self, operator: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.operator = operator
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """(B, N, d), (B,) -> (B, d)."""
+        return self.operator(features, lengths)
 
 
 def mean_pool(features: Tensor, lengths: Tensor) -> Tensor:
@@ -51,7 +74,7 @@ def kmax_pool(features: Tensor, lengths: Tensor, k: int, shrinking: bool = False
     return top.masked_fill(beyond[:, :, None], 0).sum(dim=1) / kept[:, None]
 
 
-class GPO(nn.Module):
+class GPOPooling(nn.Module):
     """Generalised pooling operator (VSE∞, CVPR 2021, section 3.2): a learned weight for each rank.
 
     Each dimension is sorted on its own, largest first, and summed with weights θ that depend on the rank and on the

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from methods.pooling import GPO, cls_pool, kmax_pool, max_pool, mean_pool, rank_codes
+from methods.pooling import GPOPooling, cls_pool, kmax_pool, max_pool, mean_pool, rank_codes
 
 GOLDEN = Path(__file__).parent / "golden"
 LENGTHS = [5, 1, 9, 3, 9, 2]
@@ -25,7 +25,7 @@ def lengths():
     return torch.tensor(LENGTHS)
 
 
-def gpo_of_one_set(gpo: GPO, rows: torch.Tensor) -> torch.Tensor:
+def gpo_of_one_set(gpo: GPOPooling, rows: torch.Tensor) -> torch.Tensor:
     """GPO of a single set (len, d), written out from the paper."""
     n, size = len(rows), gpo.code_size
     codes = torch.zeros(n, size, dtype=rows.dtype)
@@ -40,7 +40,7 @@ def gpo_of_one_set(gpo: GPO, rows: torch.Tensor) -> torch.Tensor:
 
 def test_gpo_equals_the_loop_over_single_sets_and_so_do_its_gradients(features, lengths):
     torch.manual_seed(1)
-    gpo = GPO().double()
+    gpo = GPOPooling().double()
     features = features.double().requires_grad_()
     cotangent = torch.randn(len(LENGTHS), 4).double()
     wanted = torch.stack([gpo_of_one_set(gpo, f[:n]) for f, n in zip(features, LENGTHS, strict=True)])
@@ -54,7 +54,7 @@ def test_gpo_equals_the_loop_over_single_sets_and_so_do_its_gradients(features, 
 
 def test_gpo_gradcheck(features, lengths):
     torch.manual_seed(2)
-    gpo = GPO(code_size=4, hidden_size=3).double()
+    gpo = GPOPooling(code_size=4, hidden_size=3).double()
     assert torch.autograd.gradcheck(lambda x: gpo(x, lengths), features.double().requires_grad_())
 
 
@@ -63,7 +63,7 @@ def test_gpo_reproduces_the_recorded_operator(name):
     case = GOLDEN / "gpo" / "pooling"
     inputs, expected = np.load(case / "inputs.npz"), np.load(case / "expected.npz")
     atol = json.loads((case / "case.json").read_text())["atol"]
-    gpo = GPO()
+    gpo = GPOPooling()
     gpo.load_state_dict(
         {k.removeprefix("weights/"): torch.tensor(inputs[k]) for k in inputs if k.startswith("weights")}
     )
@@ -72,7 +72,7 @@ def test_gpo_reproduces_the_recorded_operator(name):
 
 
 def test_gpo_weights_sum_to_one_and_are_zero_behind_the_length(lengths):
-    weights = GPO().weights(lengths, 9)
+    weights = GPOPooling().weights(lengths, 9)
     valid = torch.arange(9) < lengths[:, None]
     torch.testing.assert_close(weights.sum(1), torch.ones(len(LENGTHS)))
     assert (weights[~valid] == 0).all()
@@ -90,7 +90,7 @@ OPERATORS = {
     "max": max_pool,
     "cls": cls_pool,
     "kmax": lambda f, n: kmax_pool(f, n, 2),
-    "gpo": GPO(),
+    "gpo": GPOPooling(),
 }
 
 

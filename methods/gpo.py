@@ -1,0 +1,79 @@
+"""VSE∞ (Chen et al., CVPR 2021): embeddings pooled by the generalised pooling operator, and VSE++ as its variants."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from datasets.batch import ImageBatch, TextBatch
+from methods.base import EmbeddingMethod, Group, MethodConfig, Progress, Terms, dot_products
+from methods.errors import MethodError
+from methods.losses import MARGIN, diagonal, hinge_costs
+from methods.normalise import l2norm
+from methods.pooling import PoolingName, pooling
+from methods.regions import RegionProjection
+from methods.registry import register
+from methods.text_encoders import text_encoder
+
+
+class GPOConfig(MethodConfig):
+    """embed_size: d of both embeddings. margin: of the hinge loss.
+
+    image_pooling, text_pooling: how a set of regions or words becomes one vector. kmax_k: the k of kmax.
+    bert_lr_factor: BERT's learning rate relative to the rest.
+    """
+
+    embed_size: int = 1024
+    margin: float = MARGIN
+    image_pooling: PoolingName = "gpo"
+    text_pooling: PoolingName = "gpo"
+    kmax_k: int = 5
+    bert_lr_factor: float = 0.1
+
+
+@register("gpo")
+class GPO(EmbeddingMethod):
+    """Region projection and text encoder, each pooled by its own operator and normalised; hinge loss.
+
+    Phase max_violation: until it begins the loss sums over all negatives, from then on it takes the hardest.
+    Variants: vsepp is the paper's VSE++ baseline (mean of the regions, CLS of BERT); the others pool both sides alike.
+    """
+
+    Config = GPOConfig
+    phases = ("max_violation",)
+    variants = ("gpo", "vsepp", "mean", "max", "kmax")
+
+    def __init__(self, config: GPOConfig) -> None:
+        super().__init__(config)
+        if config.region_dim is None:
+            raise MethodError("region_dim is not set: it comes with the data, or set region_dim=N.")
+        self.regions = RegionProjection(config.region_dim, config.embed_size)
+        self.image_pool = pooling(config.image_pooling, config.kmax_k)
+        self.words = text_encoder(config.text, config.embed_size)
+        self.text_pool = pooling(config.text_pooling, config.kmax_k)
+
+    def embed_images(self, images: ImageBatch) -> Tensor:
+        """(B, d), of length 1."""
+        return l2norm(self.image_pool(self.regions(images.regions), images.lengths))
+
+    def embed_texts(self, texts: TextBatch) -> Tensor:
+        """(B, d), of length 1."""
+        return l2norm(self.text_pool(self.words(texts.words, texts.lengths), texts.lengths))
+
+    def objective(self, features: Terms, ids: Tensor, progress: Progress) -> Terms:
+        """Hinge loss of both directions. A second caption of an image counts as a negative, as in the released code."""
+        i2t, t2i = hinge_costs(
+            dot_products(features["image"], features["text"]),
+            diagonal(ids),
+            self.config.margin,
+            hardest=progress.reached("max_violation"),
+        )
+        return {"i2t": i2t, "t2i": t2i, "total": i2t + t2i}
+
+    def parameter_groups(self) -> list[Group]:
+        """With BERT: text without BERT, BERT at a lower rate, image. With the BiGRU: one group."""
+        if not self.config.text.bert:
+            return super().parameter_groups()
+        bert = list(self.words.bert.parameters())
+        image = [*self.regions.parameters(), *self.image_pool.parameters()]
+        text = [*self.words.linear.parameters(), *self.text_pool.parameters()]
+        return [Group("text", text), Group("bert", bert, lr_factor=self.config.bert_lr_factor), Group("image", image)]
