@@ -28,6 +28,7 @@ from benchmarks.evaluate import score_split
 from benchmarks.protocol import ensemble
 from benchmarks.records import Epoch, Record, RunIdentity, read_record, record_path, write_record
 from benchmarks.scoring import benchmark_results
+from datasets.batch import Inputs
 from datasets.errors import DataError
 from datasets.precomp import Split, open_dataset
 from datasets.text import Vocabulary
@@ -80,10 +81,9 @@ class Job:
         return None if text.bert else self.dataset.vocabulary(text.inputs())
 
     @cached_property
-    def inputs(self) -> Any:
-        """What the method reads, asked of an instance without memory."""
-        with torch.device("meta"):
-            return self.kind(self.config).inputs()
+    def inputs(self) -> Inputs:
+        """What the method reads."""
+        return self.kind.bare(self.config).inputs()
 
     @property
     def split_names(self) -> tuple[str, ...]:
@@ -136,7 +136,7 @@ class Job:
         asked = {*self.inputs.image_sidecars, *self.inputs.text_sidecars}
         n_images = self.split("test").n_images
         conditions = {
-            "gallery_score": self.kind.scope == "gallery",
+            "gallery_score": self.kind.bare(self.config).scope == "gallery",
             "extra_pretraining": self.kind.extra_pretraining,
             "simulated_inputs": bool(asked & set(self.dataset.spec.simulated)),
             "limited": self.options.limit is not None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -154,6 +154,13 @@ class Method(nn.Module, ABC):
     def __init__(self, config: MethodConfig) -> None:
         super().__init__()
         self.config = config
+
+    @classmethod
+    def bare(cls, config: MethodConfig) -> Self:
+        """An instance with its configuration but no parameters: enough for `inputs` and `scope`."""
+        method = cls.__new__(cls)
+        Method.__init__(method, config)
+        return method
 
     @classmethod
     def sized(cls, config: MethodConfig, data: DataSizes) -> MethodConfig:

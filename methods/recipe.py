@@ -98,6 +98,14 @@ class Recipe:
         phases = {name: begin.model_dump(mode="json", exclude_none=True) for name, begin in self.phases.items()}
         return {**engine, "phases": phases, **self.config.model_dump(mode="json")}
 
+    def rows(self) -> list[tuple[str, str, str]]:
+        """(dotted key, value, source) of every value, for people."""
+        return [(key, str(value), self.source(key)) for key, value in flatten(self.values())]
+
+    def source(self, key: str) -> str:
+        """Where the value of a dotted key is from."""
+        return self.sources.get(key, DEFAULT_SOURCE)
+
 
 ENGINE_SECTIONS: dict[str, type[Section]] = {"optim": Optim, "train": Train, "augment": Augment}
 DEFAULT_SOURCE = "this harness's default"

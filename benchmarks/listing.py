@@ -1,0 +1,56 @@
+"""What the harness knows: methods, data sets, benchmarks."""
+
+from __future__ import annotations
+
+from benchmarks.errors import RunError
+from datasets.batch import Inputs
+from datasets.spec import dataset_names, find_spec, nearest
+from methods.recipe import resolve
+from methods.registry import find_method, method_names
+
+Listing = tuple[tuple[str, ...], list[tuple[str, ...]]]
+
+
+def listing(what: str) -> Listing:
+    """Columns and rows of `list methods|datasets|benchmarks`. Raises RunError on another word."""
+    kinds = {"methods": _methods, "datasets": _datasets, "benchmarks": _benchmarks}
+    if what not in kinds:
+        raise RunError(f"list {what}: unknown{nearest(what, list(kinds))}; list one of {', '.join(kinds)}.")
+    return kinds[what]()
+
+
+def _methods() -> Listing:
+    entries = [find_method(name) for name in method_names()]
+    return ("method", "variants", "what it is"), [
+        (e.name, ", ".join(e.method.variants), _first_sentence(e.file.read_text(encoding="utf-8"))) for e in entries
+    ]
+
+
+def _first_sentence(source: str) -> str:
+    return source.removeprefix('"""').split("\n", 1)[0].removesuffix('"""')
+
+
+def _datasets() -> Listing:
+    specs = [find_spec(name) for name in dataset_names()]
+    return ("data set", "title", "image features", "benchmarks"), [
+        (s.name, s.title, s.features, ", ".join(b.name for b in s.benchmarks)) for s in specs
+    ]
+
+
+def _benchmarks() -> Listing:
+    specs = [find_spec(name) for name in dataset_names()]
+    return ("benchmark", "data set", "test images", "folds"), [
+        (b.name, s.name, str(b.images), str(b.folds)) for s in specs for b in s.benchmarks
+    ]
+
+
+def inputs_by_method() -> dict[str, Inputs]:
+    """What each method, and each of its variants, reads with its own recipe."""
+    found = {}
+    for name in method_names():
+        entry = find_method(name)
+        for variant in entry.method.variants or (None,):
+            recipe = resolve(entry.method, entry.name, "f30k", variant, file=entry.recipe)
+            label = name if variant in (None, entry.method.variants[0]) else f"{name} {variant}"
+            found[label] = entry.method.bare(recipe.config).inputs()
+    return found

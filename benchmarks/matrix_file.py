@@ -1,0 +1,50 @@
+"""Any system's similarity matrix, measured under the protocol: no model is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.errors import RunError
+from benchmarks.protocol import evaluate_matrix
+from benchmarks.records import Metrics
+from benchmarks.scoring import as_metrics
+from datasets.spec import BenchmarkSpec, DatasetSpec, dataset_names, find_spec, nearest
+
+
+def evaluate_matrix_file(path: Path, benchmark: str) -> dict[str, Metrics]:
+    """Benchmark -> metrics of a .npy matrix: rows = images, columns = captions, both in file order.
+
+    Raises RunError where the benchmark is unknown or the matrix is not of its size.
+    """
+    dataset, spec = find_benchmark(benchmark)
+    similarity = _read(path)
+    texts = spec.images * dataset.captions_per_image
+    if similarity.shape != (spec.images, texts):
+        rows, columns = similarity.shape
+        raise RunError(
+            f"{path} is {rows} x {columns}, but {benchmark} has {spec.images} images (rows) and {texts} captions "
+            f"(columns), both in file order; save the whole test split's matrix."
+        )
+    image_of_text = torch.arange(texts) // dataset.captions_per_image
+    return {benchmark: as_metrics(evaluate_matrix(similarity, image_of_text, spec.folds))}
+
+
+def find_benchmark(name: str) -> tuple[DatasetSpec, BenchmarkSpec]:
+    """A benchmark by its name, with its data set. Raises RunError with the nearest name."""
+    known = {b.name: (dataset, b) for dataset in map(find_spec, dataset_names()) for b in dataset.benchmarks}
+    if name not in known:
+        raise RunError(f"unknown benchmark '{name}'{nearest(name, list(known))}; known: {', '.join(known)}.")
+    return known[name]
+
+
+def _read(path: Path) -> torch.Tensor:
+    try:
+        matrix = np.load(path, mmap_mode="c", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise RunError(f"{path} cannot be read as a .npy matrix ({error}); save it with numpy.save.") from error
+    if not isinstance(matrix, np.ndarray) or matrix.ndim != 2 or matrix.dtype.kind != "f":
+        raise RunError(f"{path} does not hold one matrix of floats; save images x captions with numpy.save.")
+    return torch.from_numpy(matrix.astype(np.float32) if matrix.dtype == np.float16 else matrix)

@@ -1,0 +1,61 @@
+"""How much memory a training will need, before it begins (`run --dry-run`)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from benchmarks.run import Job
+from methods.base import Method, Progress
+
+FEW, MORE = 8, 16  # pairs in the two small batches that are measured
+
+
+def expected_memory(job: Job) -> dict[str, int]:
+    """Bytes by what needs them: weights with gradients and optimiser state, activations, a batch, the test matrix.
+
+    Activations are measured on two small batches of real data and extrapolated, with a term that grows with the square
+    of the batch for methods that compare all its pairs.
+    """
+    method = job.build(seed=0)
+    weights = sum(p.numel() * p.element_size() for p in method.parameters())
+    size = job.recipe.train.batch_size
+    test = job.split("test")
+    return {
+        "weights, gradients, optimiser": 4 * weights,
+        f"activations of {size} pairs": _activations(method, job, size),
+        "a batch": size * _batch_bytes(job) // MORE,
+        "test similarities": 4 * test.n_images * test.n_texts,
+    }
+
+
+def _activations(method: Method, job: Job, size: int) -> int:
+    few, more = (_saved_bytes(method, job, pairs) for pairs in (FEW, MORE))
+    square = max(0.0, (more - few * MORE / FEW) / (MORE**2 - FEW * MORE))  # bytes = linear·B + square·B²
+    linear = few / FEW - square * FEW
+    return int(linear * size + square * size**2)
+
+
+def _saved_bytes(method: Method, job: Job, pairs: int) -> int:
+    """Bytes that autograd keeps for the backward pass, every phase begun."""
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    batch = job.split("train").pairs(torch.arange(pairs))
+    method.fit(job.split("train"))
+    method.train()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        terms = method(batch, Progress(phases=frozenset(method.phases)))
+    owned = {p.untyped_storage().data_ptr() for p in method.parameters()}
+    del terms
+    return sum(size for pointer, size in kept.items() if pointer not in owned)
+
+
+def _batch_bytes(job: Job) -> int:
+    batch = job.split("train").pairs(torch.arange(MORE))
+    tensors = [batch.images.regions, batch.texts.words, *batch.images.sidecars.values(), *batch.texts.sidecars.values()]
+    return sum(t.numel() * t.element_size() for t in tensors if t is not None)

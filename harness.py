@@ -1,0 +1,298 @@
+"""The command line of the image-text-matching harness: parses, calls benchmarks/, prints."""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.errors import RunError
+from benchmarks.interrupt import Interrupted
+from datasets.errors import DataError
+from methods.errors import MethodError
+
+if TYPE_CHECKING:
+    from benchmarks.records import Metrics
+    from benchmarks.run import Job, RunOptions
+
+console = Console()
+T = TypeVar("T")
+app = typer.Typer(
+    help="Train, measure and compare image-text-matching methods under one protocol.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="rich",
+)
+data_app = typer.Typer(help="Look at data on disk.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+MethodName = Annotated[str, typer.Option("--method", help="A method's name, or path/to/file.py[:Class] of your own.")]
+DatasetName = Annotated[str, typer.Option("--dataset", help="A data set's name, or path/to/data.yaml of your own.")]
+DataRoot = Annotated[
+    Path | None, typer.Option(envvar="ITM_DATA", help="Folder that holds <name>/precomp or <name>_precomp.")
+]
+Variant = Annotated[str | None, typer.Option(help="A variant of the method; default: its first.")]
+Set = Annotated[list[str], typer.Option("--set", help="Override a recipe value: key=value. Repeatable.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; default: a GPU if there is one.")]
+Precision = Annotated[str, typer.Option(help="fp32, or bf16 for mixed precision.")]
+Epochs = Annotated[int | None, typer.Option(help="Override the number of epochs.", min=1)]
+Limit = Annotated[int | None, typer.Option(help="Smoke run on the first N images; never on the leaderboard.", min=2)]
+Output = Annotated[Path, typer.Option(help="Folder that gets results/ and runs/.")]
+Results = Annotated[Path, typer.Option("--results", help="Folder that holds records/.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@app.command(
+    epilog="Examples:  python harness.py run --method gpo --dataset demo    "
+    "python harness.py run --method gpo --dataset f30k --data-root DIR --seeds 0,1,2 --set optim.lr=3e-4"
+)
+def run(
+    method: MethodName,
+    dataset: DatasetName,
+    data_root: DataRoot = None,
+    variant: Variant = None,
+    seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0",
+    set_: Set = [],  # noqa: B006 - typer copies it
+    epochs: Epochs = None,
+    limit: Limit = None,
+    device: Device = None,
+    precision: Precision = "fp32",
+    output: Output = Path(),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Do not resume; run again even if it is done.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show recipe, missing files, expected memory.")] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Log to TensorBoard in the run's folder.")] = False,
+) -> None:
+    """Train a method by its recipe, select on dev, evaluate once on test, file a record. Resumes by itself."""
+    options = _options(method, dataset, data_root, variant, set_, epochs, limit, precision, output, fresh, tensorboard)
+    if dry_run:
+        _show_plan(options)
+        return
+    from benchmarks.engine import make_accelerator
+    from benchmarks.run import run as run_job
+
+    for record in run_job(options, _seeds(seeds), make_accelerator(device, precision), console):
+        _show_metrics(record.metrics, f"{record.id}")
+
+
+@app.command(
+    epilog="Examples:  python harness.py evaluate --method gpo --dataset f30k --checkpoint model_best.pth    "
+    "python harness.py evaluate --similarity sims.npy --benchmark f30k-1k --json"
+)
+def evaluate(
+    method: Annotated[str | None, typer.Option(help="The checkpoint's method.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="The data set whose test split is scored.")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="An official .pth, or a best.safetensors of ours.")] = None,
+    similarity: Annotated[Path | None, typer.Option(help=".npy, rows = images, columns = captions.")] = None,
+    benchmark: Annotated[str | None, typer.Option(help="The benchmark that --similarity belongs to.")] = None,
+    data_root: DataRoot = None,
+    variant: Variant = None,
+    set_: Set = [],  # noqa: B006 - typer copies it
+    limit: Limit = None,
+    device: Device = None,
+    precision: Precision = "fp32",
+    output: Output = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Score a checkpoint on a data set, or any system's similarity matrix on a benchmark."""
+    if similarity is not None:
+        from benchmarks.matrix_file import evaluate_matrix_file
+
+        _print_metrics(evaluate_matrix_file(similarity, _required(benchmark, "--benchmark")), str(similarity), as_json)
+        return
+    from benchmarks.checkpoint_evaluation import evaluate_checkpoint
+    from benchmarks.engine import make_accelerator
+
+    chosen = _required(checkpoint, "--checkpoint or --similarity")
+    options = _options(
+        _required(method, "--method"), _required(dataset, "--dataset"), data_root, variant, set_, None, limit,
+        precision, output, False, False,
+    )  # fmt: skip
+    log = Console(stderr=True) if as_json else console
+    metrics = evaluate_checkpoint(options, chosen, make_accelerator(device, precision), log)
+    _print_metrics(metrics, str(chosen), as_json)
+
+
+@app.command()
+def leaderboard(results: Results = Path("results")) -> None:
+    """Write results/LEADERBOARD.md from the records."""
+    from benchmarks.leaderboard import write_leaderboard
+
+    console.print(f"written: {write_leaderboard(results)}", soft_wrap=True)
+
+
+@app.command("list")
+def list_known(what: Annotated[str, typer.Argument(help="methods, datasets or benchmarks")]) -> None:
+    """List what the harness knows: methods, datasets or benchmarks."""
+    from benchmarks.listing import listing
+
+    columns, rows = listing(what)
+    _show_table(columns, rows)
+
+
+@app.command()
+def recipe(
+    method: MethodName,
+    dataset: Annotated[str, typer.Option(help="The data set; its files are not needed.")] = "f30k",
+    variant: Variant = None,
+    set_: Set = [],  # noqa: B006 - typer copies it
+) -> None:
+    """Print the resolved recipe with the source of each value: paper, official code or ours."""
+    from datasets.spec import find_spec
+    from methods.recipe import resolve
+    from methods.registry import find_method
+
+    entry = find_method(method)
+    overrides = _overrides(set_, None)
+    found = resolve(entry.method, entry.name, find_spec(dataset).name, variant, overrides, entry.recipe)
+    _show_table(("key", "value", "source"), found.rows())
+
+
+@app.command()
+def verify(folder: Annotated[Path, typer.Argument(help="Golden cases: tests/golden, or any folder of cases.")]) -> None:
+    """Run golden cases through the modules that users use; exit code 1 where a number differs."""
+    from benchmarks.verify import verify as verify_cases
+
+    reports = verify_cases(folder)
+    columns = ("case", "quantity", "max abs error", "tolerance", "verdict")
+    _show_table(columns, [row for report in reports for row in report.rows()])
+    for report in reports:
+        console.print(report.summary(), soft_wrap=True, highlight=False)
+    raise typer.Exit(0 if all(report.passed for report in reports) else 1)
+
+
+@data_app.command("check")
+def check(dataset: DatasetName, data_root: DataRoot = None) -> None:
+    """Say what is there, what is missing, for which methods, and whether shapes, counts and values are right."""
+    from benchmarks.listing import inputs_by_method
+    from datasets.check import check_dataset
+
+    report = check_dataset(dataset, data_root, inputs_by_method())
+    for line in report.lines():
+        console.print(line, soft_wrap=True, highlight=False)
+    raise typer.Exit(0 if report.ok else 2)
+
+
+def _options(
+    method: str,
+    dataset: str,
+    data_root: Path | None,
+    variant: str | None,
+    set_: list[str],
+    epochs: int | None,
+    limit: int | None,
+    precision: str,
+    output: Path,
+    fresh: bool,
+    tensorboard: bool,
+) -> RunOptions:
+    from benchmarks.run import RunOptions
+
+    if precision not in ("fp32", "bf16"):
+        raise RunError(f"--precision {precision} is not known; use fp32 or bf16.")
+    return RunOptions(
+        method, dataset, data_root, variant, _overrides(set_, epochs), precision, limit, output, fresh, tensorboard
+    )
+
+
+def _overrides(set_: list[str], epochs: int | None) -> dict[str, Any]:
+    from methods.recipe import parse_override
+
+    return dict(parse_override(text) for text in set_) | ({"train.epochs": epochs} if epochs else {})
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        return [int(seed) for seed in text.split(",")]
+    except ValueError as error:
+        raise RunError(
+            f"--seeds {text}: write whole numbers separated by commas, for example --seeds 0,1,2."
+        ) from error
+
+
+def _required(value: T | None, option: str) -> T:
+    if value is None:
+        raise RunError(f"evaluate needs {option}; see `python harness.py evaluate --help`.")
+    return value
+
+
+def _show_plan(options: RunOptions) -> None:
+    from benchmarks.run import Job
+
+    job = Job(options)
+    _show_table(("key", "value", "source"), job.recipe.rows())
+    missing = job.dataset.missing(job.inputs, job.split_names)
+    for sentence in missing:
+        console.print(sentence, soft_wrap=True, highlight=False)
+    if missing:
+        raise typer.Exit(2)
+    _show_memory(job)
+
+
+def _show_memory(job: Job) -> None:
+    from benchmarks.memory_estimate import expected_memory
+
+    console.print("no file is missing; expected memory:")
+    memory = expected_memory(job)
+    _show_table(
+        ("for", "GB"), [(what, f"{size / 1e9:.2f}") for what, size in [*memory.items(), ("sum", sum(memory.values()))]]
+    )
+
+
+def _print_metrics(metrics: dict[str, Metrics], title: str, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({name: m.model_dump(mode="json") for name, m in metrics.items()}, indent=1))
+    else:
+        _show_metrics(metrics, title)
+
+
+def _show_metrics(metrics: dict[str, Metrics], title: str) -> None:
+    columns = ("benchmark", "i2t R@1", "R@5", "R@10", "t2i R@1", "R@5", "R@10", "rsum", "ties")
+    rows = [
+        (
+            name,
+            *(f"{value:.1f}" for d in (m.i2t, m.t2i) for value in (d.r1, d.r5, d.r10)),
+            f"{m.rsum:.1f}",
+            str(m.i2t.ties + m.t2i.ties),
+        )
+        for name, m in metrics.items()
+    ]
+    _show_table(columns, rows, title)
+
+
+def _show_table(columns: tuple[str, ...], rows: list[tuple[str, ...]], title: str | None = None) -> None:
+    table = Table(*columns, title=title)
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    console.print(table)
+
+
+def main() -> None:
+    """Run a command. Bad input ends with one sentence and exit code 2, a stop on request with 130."""
+    try:
+        app()
+    except (DataError, MethodError, RunError) as error:
+        _stop(str(error), 2)
+    except Interrupted:
+        _stop("stopped, everything is saved; the same command goes on from here.", 130)
+    except KeyboardInterrupt:
+        _stop("stopped; the same command goes on from the last checkpoint.", 130)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
+            raise
+        _stop(f"{error.filename or 'a file'} cannot be written: {error.strerror}; make room or use --output.", 2)
+
+
+def _stop(message: str, code: int) -> None:
+    Console(stderr=True).print(message, style="red", soft_wrap=True, highlight=False, markup=False)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
