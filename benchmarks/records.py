@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import fields as dataclass_fields
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Literal, get_args
+from typing import Annotated, Any, BinaryIO, Literal
 
 import numpy as np
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -36,7 +36,6 @@ Flag = Literal[
     "nonstandard_size",
     "imported",
 ]
-FLAGS: tuple[str, ...] = get_args(Flag)
 
 
 def _plain(value: Any) -> Any:
@@ -188,9 +187,7 @@ class Record(RunIdentity):
     hardware: Hardware = Field(description="what it ran on")
     train_seconds: float | None = Field(None, ge=0, description="wall time of training with dev evaluation")
     total_seconds: float = Field(ge=0, description="wall time of the whole run")
-    seconds_per_step: float | None = Field(
-        None, ge=0, description="mean wall time of a training step, reading included"
-    )
+    seconds_per_step: float | None = Field(None, ge=0, description="mean wall time of a step, reading included")
     first_steps: dict[str, int] = Field(default_factory=dict, description="phase -> its first step")
     steps: int = Field(0, ge=0, description="training steps")
     skipped_steps: int = Field(0, ge=0, description="steps skipped because loss or gradient was not finite")
@@ -314,12 +311,6 @@ def read_records(results_dir: Path) -> list[Record]:
     if not results_dir.is_dir():
         raise RunError(f"results folder {results_dir} does not exist; give the folder that holds records/ (--results).")
     return [read_record(path) for path in sorted((results_dir / "records").glob("*.json"))]
-
-
-def find_record(results_dir: Path, identity: str) -> Record | None:
-    """The stored record of a run by its identity, None where it has not been run."""
-    paths = sorted((results_dir / "records").glob(f"*-{identity[:8]}.json"))
-    return next((r for r in map(read_record, paths) if r.identity == identity), None)
 
 
 def read_record(path: Path) -> Record:

@@ -21,7 +21,7 @@ from benchmarks.records import (
     Direction,
     Metrics,
     Record,
-    find_record,
+    RunIdentity,
     read_details,
     read_record,
     read_records,
@@ -239,10 +239,15 @@ def test_records_are_sorted_and_an_empty_store_is_empty(tmp_path):
         read_records(tmp_path / "typo")
 
 
-def test_find_record(tmp_path):
-    record = store(tmp_path)
-    assert find_record(tmp_path, record.identity) == record
-    assert find_record(tmp_path, make_record(seed=5).identity) is None
+def test_a_run_knows_its_place_before_it_begins(tmp_path):
+    record = make_record()
+    run = RunIdentity(**{name: getattr(record, name) for name in RunIdentity.model_fields})
+    assert (run.id, run.identity, run.group_key) == (record.id, record.identity, record.group_key)
+    assert record_path(run, tmp_path) == record_path(record, tmp_path)
+
+
+def test_an_override_is_part_of_the_recipe_and_not_of_the_identity():
+    assert make_record(overrides={"optim.lr": 3e-4}).identity == make_record().identity
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "3", "[" * 100_000, "\x00", '{"schema_version": 2}', "{}"])
