@@ -21,8 +21,11 @@ ROOT = Path(__file__).resolve().parent.parent
 CODE = ("harness.py", "methods", "datasets", "benchmarks")
 LIBRARIES = ("torch", "transformers", "accelerate", "numpy")
 
-# Modules of benchmarks/ that only store, describe or show numbers. Every other one counts as behind the numbers.
-SHOWS_ONLY = {"atomic", "display", "errors", "leaderboard", "provenance", "published", "records", "statistics"}
+# Modules of benchmarks/ that no run's numbers depend on; every other one counts as behind the numbers of all methods.
+NOT_BEHIND_A_RUN = {
+    "atomic", "display", "errors", "leaderboard", "listing", "matrix_file", "memory_estimate", "provenance",
+    "published", "records", "statistics",
+}  # fmt: skip
 
 
 def git_revision(root: Path = ROOT) -> Revision:
@@ -69,7 +72,7 @@ def code_behind(method_file: Path, root: Path = ROOT) -> list[Path]:
     others = {root / f"{module.replace('.', '/')}.py" for module in SHIPPED.values()}
     shared = {p for p in (root / "methods").glob("*.py") if p not in others}
     shared |= set((root / "datasets").rglob("*.py"))
-    shared |= {p for p in (root / "benchmarks").glob("*.py") if p.stem not in SHOWS_ONLY}
+    shared |= {p for p in (root / "benchmarks").glob("*.py") if p.stem not in NOT_BEHIND_A_RUN}
     return sorted(shared | _with_imported_methods(method_file, root))
 
 
