@@ -51,11 +51,6 @@ def require_float(array: np.ndarray, path: Path, ndim: int, axes: str) -> None:
         raise DataError(f"{path} has shape {array.shape}; expected {ndim} axes: {axes}.")
 
 
-def take_rows(array: np.ndarray, rows: np.ndarray) -> Tensor:
-    """Rows of a memory-mapped array as a tensor of its own; floats become float32, whole numbers int64."""
-    return to_tensor(array.take(rows, axis=0))
-
-
 def to_tensor(values: np.ndarray) -> Tensor:
     """values as a tensor (not copied where the dtype is right): floats float32, whole numbers and bools int64."""
     wanted = np.float32 if values.dtype.kind == "f" else np.int64
@@ -94,3 +89,11 @@ def packed_order(kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(B, N) bool -> for each row the kept positions first, in order (B, longest), and their number (B,) int64."""
     lengths = kept.sum(axis=1, dtype=np.int64)
     return np.argsort(~kept, axis=1, kind="stable")[:, : lengths.max()], lengths
+
+
+def first_non_finite(values: Tensor) -> int | None:
+    """The first row that holds NaN or inf, None where there is none. values: (B, ...)."""
+    if not values.is_floating_point() or values.sum().isfinite():  # one cheap pass in the ordinary case
+        return None
+    bad = torch.nonzero(~values.isfinite().flatten(1).all(dim=1)).flatten()
+    return int(bad[0]) if len(bad) else None

@@ -39,12 +39,6 @@ class Layout:
             return np.arange(self.n_images)
         return self.first_text if rows == self.n_texts else None
 
-    def text_rows(self, rows: int) -> np.ndarray | None:
-        """(n_texts,): the row of each caption in a file with so many rows: one per caption, or one per image."""
-        if rows == self.n_texts:
-            return np.arange(self.n_texts)
-        return self.image_of_text if rows == self.n_images else None
-
 
 def read_lines(path: Path) -> list[str]:
     """The lines of a UTF-8 text file, stripped. Raises DataError where it cannot be read."""

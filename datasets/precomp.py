@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datasets.arrays import gather_regions, open_array, require_float
+from datasets.arrays import first_non_finite, gather_regions, open_array, require_float
 from datasets.augment import Augmentation, augment_words, keep_regions
 from datasets.batch import Batch, ImageBatch, Inputs, TextBatch, WordPieces, Words
 from datasets.captions import Layout, read_layout
 from datasets.errors import DataError
-from datasets.sidecars import PairsSidecar, Sidecar, find_sidecar, missing_sentence, open_sidecar
+from datasets.sidecars import PairsSidecar, Sidecar, find_sidecar, missing_sentence, open_sidecar, sidecar_missing
 from datasets.spec import DatasetSpec, find_spec
 from datasets.text import SplitWords, Tokens, Vocabulary, WordPieceTokenizer, WordTokenizer, read_vocabulary
 
@@ -137,13 +137,21 @@ class Dataset:
         if inputs.regions:
             if not self.features_path(name).exists():
                 raise DataError(self._missing_features(name))
-            features = open_features(self.features_path(name))
+            features = self._features(name)
         tokenizer, tokens = self._tokens(name, layout, inputs.text, vocabulary)
         sidecars = {
             sidecar: open_sidecar(self.spec, sidecar, self.folder, name, layout)
             for sidecar in (*inputs.image_sidecars, *inputs.text_sidecars)
         }
         return Split(self, name, layout, n_images, features, tokenizer, tokens, sidecars)
+
+    def word_counts(self, split: str) -> np.ndarray:
+        """(n_texts,) words of each caption without `<start>` and `<end>`, of the ready-made ids where there are any."""
+        layout, path = self.layout(split), self.precomputed_path(split)
+        if path.exists():
+            tokens = WordTokenizer(self.vocabulary(Words())).read_precomputed(path, layout.n_texts)
+            return tokens.lengths - 2
+        return np.diff(self._split_words(split).offsets)
 
     def missing(self, inputs: Inputs, splits: Sequence[str] = SPLITS) -> list[str]:
         """One sentence per file that `inputs` needs and that is not there: which, what it is, how to get it."""
@@ -154,18 +162,27 @@ class Dataset:
             if not self.captions_path(split).exists():
                 sentences.append(self._missing_captions(split))
             for name in (*inputs.image_sidecars, *inputs.text_sidecars):
-                if find_sidecar(self.spec.sidecar(name), self.folder, split, self.spec.file_split(split)) is None:
-                    sentences.append(missing_sentence(self.spec, name, self.folder, split))
+                sentence = sidecar_missing(self.spec, name, self.folder, split)
+                sentences += [sentence] if sentence else []
         return sentences
 
     def size_of(self, sidecar: str) -> int:
         """Width of a sidecar's rows (last axis), from the header of the first file found."""
-        spec = self.spec.sidecar(sidecar)
         for split in self.spec.splits:
-            path = find_sidecar(spec, self.folder, split, self.spec.file_split(split))
+            path = find_sidecar(self.spec, sidecar, self.folder, split)
             if path is not None:
                 return open_array(path).shape[-1]
         raise DataError(missing_sentence(self.spec, sidecar, self.folder, "train"))
+
+    def _features(self, split: str) -> np.ndarray:
+        path = self.features_path(split)
+        features = open_features(path)
+        if features.shape[2] != self.region_dim:
+            raise DataError(
+                f"{path} holds features of {features.shape[2]} numbers, other splits of {self.region_dim}; "
+                f"the files are not of one data set: download them again."
+            )
+        return features
 
     def _tokens(
         self, split: str, layout: Layout, text: Words | WordPieces | None, vocabulary: Vocabulary | None
@@ -302,7 +319,7 @@ class Split:
             raise DataError(f"sidecar {name} of {self.dataset.spec.name} was not asked for in the method's inputs().")
         sidecar = self.sidecars[name]
         per_caption = sidecar.spec.rows == "caption"
-        return sidecar.view(self.n_texts if per_caption else self.n_images, per_caption)
+        return sidecar.view(sidecar.pair_rows[self._texts] if per_caption else sidecar.rows[: self.n_images])
 
     def fingerprint(self) -> str:
         """A hash that tells this data from other data: captions, ids, headers and a few rows; nothing is read whole."""
@@ -340,8 +357,9 @@ class Split:
         if self.features is None:
             return ImageBatch(ids, sidecars=sidecars)
         regions, lengths = gather_regions(self.features, self._feature_rows[images], kept)
-        if not regions.sum().isfinite():
-            self._refuse_non_finite(images, regions)
+        bad = first_non_finite(regions)
+        if bad is not None:
+            raise DataError(self._non_finite(int(images[bad])))
         return ImageBatch(ids, regions, lengths, sidecars)
 
     def _text_batch(self, texts: np.ndarray, tokens: Tokens | None) -> TextBatch:
@@ -351,20 +369,15 @@ class Split:
             return TextBatch(ids, image_ids, sidecars=sidecars)
         return TextBatch(ids, image_ids, torch.from_numpy(tokens.padded()), torch.from_numpy(tokens.lengths), sidecars)
 
-    def _refuse_non_finite(self, images: np.ndarray, regions: Tensor) -> None:
-        bad = torch.nonzero(~regions.isfinite().flatten(1).all(dim=1)).flatten()
-        if len(bad):
-            image = int(images[bad[0]])
-            raise DataError(
-                f"{self.dataset.features_path(self.name)}, row {int(self._feature_rows[image])}: the features of image "
-                f"{self.image_ids[image]} are not finite (NaN or inf); extract them again; `python harness.py data "
-                f"check --dataset {self.dataset.spec.name}` lists all such images."
-            )
+    def _non_finite(self, image: int) -> str:
+        return (
+            f"{self.dataset.features_path(self.name)}, row {self._feature_rows[image]}: the features of image "
+            f"{self.image_ids[image]} are not finite (NaN or inf); extract them again; `python harness.py data "
+            f"check --dataset {self.dataset.spec.name}` lists all such images."
+        )
 
 
 def _probe(array: np.ndarray) -> bytes:
     """Shape, type and up to five rows of an array."""
-    if not isinstance(array, np.ndarray):  # pairs
-        return _probe(array.pairs)
     rows = np.unique(np.linspace(0, len(array) - 1, num=min(len(array), 5), dtype=np.int64))
     return f"{array.shape} {array.dtype}".encode() + np.ascontiguousarray(array[rows]).tobytes()

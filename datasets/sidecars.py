@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datasets.arrays import open_array, packed_order, take_rows, to_tensor, view_rows
+from datasets.arrays import first_non_finite, open_array, packed_order, to_tensor, view_rows
 from datasets.captions import Layout
 from datasets.errors import DataError
 from datasets.spec import DatasetSpec, SidecarSpec
@@ -20,9 +19,9 @@ from datasets.text import ragged_positions
 IN_PICTURE = 1.5  # corners above this are pixels, not shares of the picture
 
 
-def find_sidecar(spec: SidecarSpec, folder: Path, split: str, file_split: str) -> Path | None:
-    """The sidecar's file for a split, None where there is none. Raises DataError where a * fits several files."""
-    for pattern in spec.patterns(split, file_split):
+def find_sidecar(dataset: DatasetSpec, name: str, folder: Path, split: str) -> Path | None:
+    """A sidecar's file for a split, None where there is none. Raises DataError where a * fits several files."""
+    for pattern in dataset.sidecar(name).patterns(split, dataset.file_split(split)):
         found = sorted(folder.glob(pattern))
         if len(found) > 1:
             names = ", ".join(path.name for path in found)
@@ -44,10 +43,23 @@ def missing_sentence(dataset: DatasetSpec, name: str, folder: Path, split: str) 
     return f"{folder / patterns[0]}{alternatives} is missing: {spec.what} (sidecar {name}); {spec.made_by}."
 
 
+def sidecar_missing(dataset: DatasetSpec, name: str, folder: Path, split: str) -> str | None:
+    """A sentence where a sidecar's file is missing, or the sizes that its boxes in pixels need; else None."""
+    path = find_sidecar(dataset, name, folder, split)
+    if path is None:
+        return missing_sentence(dataset, name, folder, split)
+    if (
+        dataset.sidecar(name).kind == "boxes"
+        and not _tells_sizes(dataset, folder, split)
+        and in_pixels(open_array(path))
+    ):
+        return _no_sizes(path)
+    return None
+
+
 def open_sidecar(dataset: DatasetSpec, name: str, folder: Path, split: str, layout: Layout) -> Sidecar:
     """Open a sidecar of a split. Raises DataError where the file is missing or does not fit the split."""
-    spec = dataset.sidecar(name)
-    path = find_sidecar(spec, folder, split, dataset.file_split(split))
+    spec, path = dataset.sidecar(name), find_sidecar(dataset, name, folder, split)
     if path is None:
         raise DataError(missing_sentence(dataset, name, folder, split))
     if spec.kind == "pairs":
@@ -66,21 +78,25 @@ class Sidecar:
     that caption: files that hold an image's descriptions per caption give each caption its own.
     """
 
-    per_region = False
-
     def __init__(self, spec: SidecarSpec, path: Path, layout: Layout) -> None:
         self.spec, self.path = spec, path
         self.array = self._open()
-        count = len(self.array)
-        rows = layout.image_rows(count) if spec.side == "image" else layout.text_rows(count)
-        if rows is None or (spec.side == "text" and count != layout.n_texts):
+        self.rows = self._matched(len(self.array), layout)
+        own = spec.side == "text" or (spec.rows == "caption" and len(self.array) == layout.n_texts)
+        self.pair_rows = np.arange(layout.n_texts) if own else self.rows[layout.image_of_text]
+
+    def _matched(self, count: int, layout: Layout) -> np.ndarray:
+        """The row of each image or text in a file of `count` rows. Raises DataError where they do not fit."""
+        if self.spec.side == "image":
+            rows = layout.image_rows(count)
+        else:
+            rows = np.arange(count) if count == layout.n_texts else None
+        if rows is None:
             raise DataError(
-                f"{path} holds {count:,} rows, but the split has {layout.n_images:,} images and {layout.n_texts:,} "
-                f"captions; it needs one row per {spec.rows}: {spec.made_by}."
+                f"{self.path} holds {count:,} rows, but the split has {layout.n_images:,} images and "
+                f"{layout.n_texts:,} captions; it needs one row per {self.spec.rows}: {self.spec.made_by}."
             )
-        self.rows = rows
-        by_caption = spec.rows == "caption" and count == layout.n_texts
-        self.pair_rows = np.arange(count) if spec.side == "text" or by_caption else rows[layout.image_of_text]
+        return rows
 
     def _open(self) -> np.ndarray:
         array = open_array(self.path)
@@ -92,12 +108,19 @@ class Sidecar:
         return array
 
     def gather(self, rows: np.ndarray, kept: np.ndarray | None = None) -> Tensor:
-        """The file's rows, (B, ...). kept: (B, N) bool, regions that stay; only where rows are per region."""
-        return take_rows(self.array, rows)
+        """The file's rows, (B, ...): floats as float32, whole numbers as int64. Raises DataError where not finite.
 
-    def view(self, count: int, per_caption: bool) -> np.ndarray:
-        """Rows of the first `count` images or texts, or with per_caption of an image file's first `count` captions."""
-        return view_rows(self.array, (self.pair_rows if per_caption else self.rows)[:count])
+        kept: (B, N) bool, regions that stay; boxes are packed like them.
+        """
+        values = to_tensor(self.array.take(rows, axis=0))
+        bad = first_non_finite(values)
+        if bad is not None:
+            raise DataError(f"{self.path}, row {rows[bad]}: the numbers are not finite (NaN or inf); make it anew.")
+        return values
+
+    def view(self, rows: np.ndarray) -> np.ndarray:
+        """The file's rows as they are, memory-mapped where they are evenly spaced."""
+        return view_rows(self.array, rows)
 
 
 class SizesSidecar(Sidecar):
@@ -119,23 +142,14 @@ class SizesSidecar(Sidecar):
 class BoxesSidecar(Sidecar):
     """Corners x1, y1, x2, y2 per region, as shares of the picture. sizes: (n_images, 2), for files in pixels."""
 
-    per_region = True
-
     def __init__(self, spec: SidecarSpec, path: Path, layout: Layout, sizes: np.ndarray | None) -> None:
         super().__init__(spec, path, layout)
         self._divisors = None
-        if self._in_pixels():
+        if in_pixels(self.array):
             if sizes is None:
-                raise DataError(
-                    f"{path} holds boxes in pixels, but there is no file with the pictures' sizes beside it "
-                    f"(image_sizes); add it, or picture_size: [width, height] in a data set YAML of your own."
-                )
-            corners = np.tile(sizes, 2).astype(np.float32)  # (n_images, 4): w, h, w, h
-            self._divisors = np.ones((len(self.array), 4), np.float32)
-            if len(self.array) == layout.n_images:
-                self._divisors[:] = corners
-            else:
-                self._divisors[:] = corners[layout.image_of_text]
+                raise DataError(_no_sizes(path))
+            image_of_row = np.arange(layout.n_images) if len(self.array) == layout.n_images else layout.image_of_text
+            self._divisors = np.tile(sizes, 2).astype(np.float32)[image_of_row]  # (rows, 4): w, h, w, h
 
     def _open(self) -> np.ndarray:
         array = super()._open()
@@ -143,67 +157,83 @@ class BoxesSidecar(Sidecar):
             raise DataError(f"{self.path} has shape {array.shape}; expected (images, regions, 4): x1, y1, x2, y2.")
         return array
 
-    def _in_pixels(self) -> bool:
-        probes = np.unique(np.linspace(0, len(self.array) - 1, num=min(len(self.array), 16), dtype=np.int64))
-        return bool(np.nanmax(self.array[probes]) > IN_PICTURE)
-
     def gather(self, rows: np.ndarray, kept: np.ndarray | None = None) -> Tensor:
         """(B, L, 4) float32 in 0..1, packed like the regions, zero behind the kept ones."""
-        boxes = self.array.take(rows, axis=0).astype(np.float32)  # a copy: the file is never touched
+        boxes = super().gather(rows).float().numpy()  # a copy: the file is never touched
         if self._divisors is not None:
             boxes /= self._divisors[rows, None]
         if kept is not None:
             order, lengths = packed_order(kept)
             boxes = np.take_along_axis(boxes, order[:, :, None], axis=1)
             boxes[np.arange(order.shape[1]) >= lengths[:, None]] = 0
-        return to_tensor(boxes)
-
-
-@dataclass(frozen=True)
-class _FlatPairs:
-    pairs: np.ndarray  # (P, 2) int32
-    offsets: np.ndarray  # (n + 1,) int64
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
+        return torch.from_numpy(boxes)
 
 
 class PairsSidecar(Sidecar):
-    """Dependency pairs [head, dependent] of each caption, ROOT first, in the file's order."""
+    """Dependency pairs [head, dependent] of each caption, ROOT first, in the file's order.
 
-    def _open(self) -> np.ndarray:
-        self.flat = _read_pairs(self.path)
-        return self.flat
+    array: the pairs of all captions one behind the other, (P, 2) int32. offsets: (n_texts + 1,) int64.
+    """
+
+    def __init__(self, spec: SidecarSpec, path: Path, layout: Layout) -> None:
+        self.spec, self.path = spec, path
+        self.array, self.offsets = _read_pairs(path)
+        self.rows = self.pair_rows = self._matched(len(self.offsets) - 1, layout)
 
     def gather(self, rows: np.ndarray, kept: np.ndarray | None = None) -> Tensor:
         """(P, 3) int64: row in the batch, head, dependent."""
-        source, offsets = ragged_positions(self.flat.offsets, rows)
+        source, offsets = ragged_positions(self.offsets, rows)
         batch_row = np.repeat(np.arange(len(rows)), np.diff(offsets))
-        return torch.from_numpy(np.column_stack([batch_row, self.flat.pairs[source]]).astype(np.int64))
+        return torch.from_numpy(np.column_stack([batch_row, self.array[source]]).astype(np.int64))
 
-    def view(self, count: int, per_caption: bool) -> np.ndarray:
-        """(P, 3): text, head, dependent of the first `count` texts."""
-        return self.gather(self.rows[:count]).numpy()
+    def view(self, rows: np.ndarray) -> np.ndarray:
+        """(P, 3): position in rows, head, dependent."""
+        return self.gather(rows).numpy()
 
 
-def _read_pairs(path: Path) -> _FlatPairs:
+def _read_pairs(path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
         per_caption = json.loads(path.read_text(encoding="utf-8"))
         lengths = [len(pairs) for pairs in per_caption]
-        flat = np.array(list(chain.from_iterable(per_caption)), np.int32).reshape(-1, 2)
+        flat = np.array(list(chain.from_iterable(per_caption)), np.int32)
+        if flat.shape != (sum(lengths), 2):
+            raise ValueError("not two numbers each")
     except (OSError, ValueError, TypeError) as error:
         raise DataError(
             f"{path} does not hold a JSON list of [head, dependent] pairs per caption ({error}); write it anew."
         ) from error
-    return _FlatPairs(flat, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
+    return flat, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+
+
+def in_pixels(boxes: np.ndarray) -> bool:
+    """Are boxes, (rows, N, 4), in pixels rather than in shares of the picture? A few rows tell."""
+    probes = np.unique(np.linspace(0, len(boxes) - 1, num=min(len(boxes), 16), dtype=np.int64))
+    return bool(np.nanmax(boxes[probes], initial=0) > IN_PICTURE)
+
+
+def _no_sizes(path: Path) -> str:
+    return (
+        f"{path} holds boxes in pixels, but no file beside it holds the pictures' sizes (sidecar image_sizes); add it, "
+        f"or picture_size: [width, height] in a data set YAML of your own."
+    )
+
+
+def _sizes_sidecar(dataset: DatasetSpec, folder: Path, split: str) -> str | None:
+    """The name of the sidecar with the pictures' sizes, None where its file is not there."""
+    named = (name for name, spec in dataset.sidecars.items() if spec.kind == "sizes")
+    return next((name for name in named if find_sidecar(dataset, name, folder, split)), None)
+
+
+def _tells_sizes(dataset: DatasetSpec, folder: Path, split: str) -> bool:
+    return dataset.picture_size is not None or _sizes_sidecar(dataset, folder, split) is not None
 
 
 def _picture_sizes(dataset: DatasetSpec, folder: Path, split: str, layout: Layout) -> np.ndarray | None:
     """(n_images, 2) width and height, None where nothing tells them."""
-    for name, spec in dataset.sidecars.items():
-        if spec.kind == "sizes" and find_sidecar(spec, folder, split, dataset.file_split(split)):
-            sizes = open_sidecar(dataset, name, folder, split, layout)
-            return sizes.array[sizes.rows]
+    name = _sizes_sidecar(dataset, folder, split)
+    if name:
+        sizes = open_sidecar(dataset, name, folder, split, layout)
+        return sizes.array[sizes.rows]
     if dataset.picture_size:
         return np.broadcast_to(np.array(dataset.picture_size), (layout.n_images, 2))
     return None

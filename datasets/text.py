@@ -20,6 +20,7 @@ SPECIAL = (PAD, START, END, UNKNOWN)  # ids 0, 1, 2, 3
 MASK = "<mask>"
 UNTOUCHED = -1  # group of tokens that size augmentation leaves alone
 CHUNK = 10_000  # captions that the word-piece tokenizer takes at a time
+BERT_POSITIONS = 512  # longer captions are cut
 
 # Captions in which NLTK only splits at spaces and before a final period, except for these contractions.
 PLAIN = re.compile(r"[a-z0-9]+(?: (?:,|[a-z0-9]+))*(?: ?\.)?")
@@ -245,15 +246,7 @@ class WordPieceTokenizer:
 
     @cached_property
     def _tokenizer(self) -> Any:
-        from transformers import AutoTokenizer  # heavy: only where BERT is used
-
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(self.model)
-        except (OSError, ValueError) as error:
-            raise DataError(
-                f"tokenizer of '{self.model}' cannot be loaded from a folder or the hub cache; download "
-                f"bert-base-uncased (tokenizer.json or vocab.txt beside the weights) and set text.bert=FOLDER."
-            ) from error
+        tokenizer = _load_tokenizer(self.model)
         if not tokenizer.is_fast or tokenizer.mask_token_id is None or tokenizer.pad_token_id != 0:
             raise DataError(
                 f"tokenizer of '{self.model}' is not of BERT's kind (fast, with [MASK], [PAD] = 0); "
@@ -278,7 +271,26 @@ class WordPieceTokenizer:
         return Tokens(ids, np.concatenate([[0], np.cumsum(lengths)]), groups)
 
     def _encoded(self, captions: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        encodings = self._tokenizer(list(captions), truncation=True, max_length=512).encodings  # BERT's positions
+        backend = self._tokenizer.backend_tokenizer
+        backend.no_padding()
+        backend.enable_truncation(BERT_POSITIONS)
+        encodings = backend.encode_batch_fast(list(captions))
         ids = np.concatenate([np.array(e.ids, np.int32) for e in encodings])
         groups = np.array([UNTOUCHED if g is None else g for e in encodings for g in e.word_ids], np.int32)
-        return ids, groups, np.array([len(e.ids) for e in encodings], np.int64)
+        return ids, groups, np.array([len(e) for e in encodings], np.int64)
+
+
+def _load_tokenizer(model: str) -> Any:
+    from transformers import AutoTokenizer  # heavy: only where BERT is used
+
+    try:
+        return AutoTokenizer.from_pretrained(model, local_files_only=True)  # the cache first: no waiting for a network
+    except (OSError, ValueError):
+        pass
+    try:
+        return AutoTokenizer.from_pretrained(model)
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"tokenizer of '{model}' cannot be loaded from a folder or the hub; download bert-base-uncased "
+            f"(tokenizer.json or vocab.txt and config.json beside the weights) and pass it with --set text.bert=FOLDER."
+        ) from error
