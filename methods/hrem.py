@@ -82,7 +82,7 @@ class HREM(EmbeddingMethod):
             raise MethodError("region_dim is not set: it comes with the data, or set region_dim=N.")
         if config.embed_size % config.heads:
             raise MethodError(
-                f"heads={config.heads} does not divide embed_size={config.embed_size}; set heads to one of its divisors."
+                f"heads={config.heads} does not divide embed_size={config.embed_size}; choose heads from its divisors."
             )
         self.choose: Choice = draw_negatives
         self.regions = RegionProjection(config.region_dim, config.embed_size, xavier_mlp=True)
