@@ -15,17 +15,20 @@ from pathlib import Path
 import torch
 
 from benchmarks.records import Hardware, Memory, Revision
-from methods.registry import SHIPPED
 
 ROOT = Path(__file__).resolve().parent.parent
 CODE = ("harness.py", "methods", "datasets", "benchmarks")
 LIBRARIES = ("torch", "transformers", "accelerate", "numpy")
 
-# Modules of benchmarks/ that no run's numbers depend on; every other one counts as behind the numbers of all methods.
-NOT_BEHIND_A_RUN = {
-    "atomic", "display", "errors", "leaderboard", "listing", "matrix_file", "memory_estimate", "provenance",
-    "published", "records", "statistics",
-}  # fmt: skip
+PACKAGES = ("methods", "datasets", "benchmarks")
+ENTRIES = ("benchmarks/engine.py", "benchmarks/evaluate.py", "benchmarks/protocol.py")
+
+# Imported by the above without a say in the numbers: they show, store, find or raise. The demo data set's generator is
+# not code behind a run either: what it wrote is in the record's data fingerprint.
+NOT_BEHIND_A_RUN = (
+    "benchmarks/display.py", "benchmarks/errors.py", "benchmarks/interrupt.py", "benchmarks/records.py",
+    "datasets/demo/", "datasets/errors.py", "methods/errors.py", "methods/registry.py",
+)  # fmt: skip
 
 
 def git_revision(root: Path = ROOT) -> Revision:
@@ -65,26 +68,26 @@ def _name(path: Path, root: Path) -> str:
 
 
 def code_behind(method_file: Path, root: Path = ROOT) -> list[Path]:
-    """The source files that determine a method's numbers: its own, those it imports, and the shared ones.
+    """The source files that determine a method's numbers: its own, training, evaluation, and all that these import.
 
     Other methods' files do not count: a change in one must not make another's records stale.
     """
-    others = {root / f"{module.replace('.', '/')}.py" for module in SHIPPED.values()}
-    shared = {p for p in (root / "methods").glob("*.py") if p not in others}
-    shared |= set((root / "datasets").rglob("*.py"))
-    shared |= {p for p in (root / "benchmarks").glob("*.py") if p.stem not in NOT_BEHIND_A_RUN}
-    return sorted(shared | _with_imported_methods(method_file, root))
-
-
-def _with_imported_methods(file: Path, root: Path) -> set[Path]:
-    """The file and, transitively, the modules of methods/ that it imports."""
-    found, pending = set(), [file.resolve()]
+    found: set[Path] = set()
+    pending = [method_file.resolve(), *(root / entry for entry in ENTRIES)]
     while pending:
         path = pending.pop()
-        if path not in found and path.is_file():
+        if path not in found and path.is_file() and not _name(path, root).startswith(NOT_BEHIND_A_RUN):
             found.add(path)
-            pending += [root / f"{name.replace('.', '/')}.py" for name in _imports(path) if name.startswith("methods.")]
-    return found
+            pending += [module for name in _imports(path) for module in _module_files(name, root)]
+    return sorted(found)
+
+
+def _module_files(name: str, root: Path) -> list[Path]:
+    """Where a module of the checkout may lie; nothing for a library's."""
+    if name.split(".")[0] not in PACKAGES:
+        return []
+    path = root.joinpath(*name.split("."))
+    return [path.with_suffix(".py"), path / "__init__.py"]
 
 
 def _imports(path: Path) -> Iterable[str]:
