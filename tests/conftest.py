@@ -1,0 +1,31 @@
+"""What several test files share."""
+
+import pytest
+from accelerate.state import AcceleratorState
+from rich.console import Console
+
+from tests.models import save_tiny_bert
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory):
+    """Folder of a random BERT of two layers."""
+    return save_tiny_bert(tmp_path_factory.mktemp("bert"))
+
+
+@pytest.fixture
+def accelerator():
+    """accelerate on the CPU; its process-wide state is reset, so that every test may choose a precision."""
+    from benchmarks.engine import make_accelerator
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield make_accelerator("cpu", "fp32")
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture
+def quiet():
+    """A console that keeps what it is told: `quiet.file.getvalue()`."""
+    import io
+
+    return Console(file=io.StringIO(), width=200)

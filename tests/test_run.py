@@ -1,0 +1,245 @@
+"""The main job on miniature trees with the real file names: recipes, records, resuming, what can go wrong."""
+
+import errno
+import json
+import signal
+from dataclasses import replace
+
+import pytest
+import torch
+
+from benchmarks import checkpoint, engine
+from benchmarks.errors import RunError
+from benchmarks.interrupt import Interrupted
+from benchmarks.records import read_details, read_records
+from benchmarks.run import Job, RunOptions, run
+from methods.registry import find_method
+from tests.trees import write_coco, write_f30k
+
+SIZES = {"embed_size": 32, "train.batch_size": 8, "train.epochs": 3}
+BIGRU = {**SIZES, "text.bert": None, "text.word_dim": 16}
+
+
+def options(root, output, dataset="f30k", **changes):
+    return RunOptions("gpo", dataset, data_root=root, output=output, overrides=dict(BIGRU), **changes)
+
+
+@pytest.fixture
+def f30k(tmp_path):
+    write_f30k(tmp_path / "data")
+    return tmp_path / "data"
+
+
+@pytest.mark.parametrize("method", ["gpo"])
+def test_f30k_trains_with_its_own_recipe(method, f30k, tiny_bert, tmp_path, accelerator, quiet):
+    overrides = {**SIZES, "text.bert": str(tiny_bert)}
+    job = RunOptions(method, "f30k", data_root=f30k, output=tmp_path, overrides=overrides)
+    (record,) = run(job, [0], accelerator, quiet)
+    assert record.recipe["optim"] == Job(replace(job, overrides={})).recipe.values()["optim"]  # nothing else overridden
+    assert record.text == "BERT"
+    assert record.selection == "dev"
+    assert [e.epoch for e in record.history] == [0, 1, 2]
+    assert record.history[record.selected_epoch].dev_rsum == max(e.dev_rsum for e in record.history)
+    assert record.metrics["f30k-1k"].n_images == 12
+    assert "nonstandard_size" in record.flags  # 12 images are no Flickr30K 1K
+    assert set(record.first_steps) == set(find_method(method).method.phases)  # every phase has run
+
+
+def test_coco_is_measured_as_five_folds_and_as_a_whole(tmp_path, tiny_bert, accelerator, quiet):
+    write_coco(tmp_path / "data")
+    overrides = {**SIZES, "text.bert": str(tiny_bert)}
+    job = RunOptions("gpo", "coco", data_root=tmp_path / "data", output=tmp_path, overrides=overrides)
+    (record,) = run(job, [0], accelerator, quiet)
+    assert {name: m.folds for name, m in record.metrics.items()} == {"coco-1k": 5, "coco-5k": 1}
+    assert record.metrics["coco-5k"].n_images == 20  # testall, not test
+    assert record.metrics["coco-1k"].i2t.mean < record.metrics["coco-5k"].i2t.mean  # smaller galleries
+    details = read_details(record, tmp_path / "results")
+    assert details["coco-1k"].i2t_ranks.max() < 20  # ranks within folds of 4 images
+
+
+def test_a_resumed_run_ends_with_the_same_bits(f30k, tmp_path, accelerator, quiet, monkeypatch):
+    (whole,) = run(options(f30k, tmp_path / "whole"), [0], accelerator, quiet)
+    for stop_at in (3, 6, 8, 5):  # in the middle of epochs and in dev evaluations
+        interrupt_after(monkeypatch, stop_at)
+        with pytest.raises(Interrupted):
+            run(options(f30k, tmp_path / "parts"), [0], accelerator, quiet)
+        monkeypatch.undo()
+    assert not (tmp_path / "parts" / "results").exists()  # no partial record
+    (resumed,) = run(options(f30k, tmp_path / "parts"), [0], accelerator, quiet)
+    assert "goes on" in quiet.file.getvalue()
+    assert resumed.metrics == whole.metrics
+    assert resumed.history == whole.history
+    same = [
+        read_details(r, tmp_path / where / "results")["f30k-1k"] for r, where in ((whole, "whole"), (resumed, "parts"))
+    ]
+    assert same[0].i2t_scores.tobytes() == same[1].i2t_scores.tobytes()
+
+
+def interrupt_after(monkeypatch, checks):
+    """Send Ctrl-C's signal at the `checks`-th moment at which the engine looks for one."""
+    count = iter(range(checks + 1))
+    check = engine.StopRequest.raise_if_asked
+
+    def counted(self):
+        if next(count, None) == checks - 1:
+            signal.raise_signal(signal.SIGINT)
+        check(self)
+
+    monkeypatch.setattr(engine.StopRequest, "raise_if_asked", counted)
+
+
+def test_a_killed_run_goes_on_from_its_last_epoch(f30k, tmp_path, accelerator, quiet, monkeypatch):
+    (whole,) = run(options(f30k, tmp_path / "whole"), [0], accelerator, quiet)
+
+    class Killed(BaseException):
+        pass
+
+    def die(self, stop):
+        if self.state.epoch == 2:
+            raise Killed
+        return finish(self, stop)
+
+    finish = engine.Trainer._finish_epoch
+    monkeypatch.setattr(engine.Trainer, "_finish_epoch", die)
+    with pytest.raises(Killed):
+        run(options(f30k, tmp_path / "killed"), [0], accelerator, quiet)
+    monkeypatch.undo()
+    (resumed,) = run(options(f30k, tmp_path / "killed"), [0], accelerator, quiet)
+    assert resumed.metrics == whole.metrics
+    assert resumed.history == whole.history
+
+
+def test_a_finished_run_is_not_run_again_unless_asked(f30k, tmp_path, accelerator, quiet):
+    (first,) = run(options(f30k, tmp_path), [0], accelerator, quiet)
+    (second,) = run(options(f30k, tmp_path), [0], accelerator, quiet)
+    assert "already done" in quiet.file.getvalue()
+    assert second == first
+    (third,) = run(options(f30k, tmp_path, fresh=True), [0], accelerator, quiet)
+    assert third.metrics == first.metrics
+    assert third.created >= first.created
+    assert len(read_records(tmp_path / "results")) == 1
+
+
+def test_changed_code_starts_over_instead_of_mixing(f30k, tmp_path, accelerator, quiet, monkeypatch):
+    interrupt_after(monkeypatch, 9)
+    with pytest.raises(Interrupted):
+        run(options(f30k, tmp_path), [0], accelerator, quiet)
+    monkeypatch.undo()
+    monkeypatch.setattr("benchmarks.provenance.code_hash", lambda files: "another")
+    (record,) = run(options(f30k, tmp_path), [0], accelerator, quiet)
+    assert "starting over" in quiet.file.getvalue()
+    assert record.code_hash == "another"
+
+
+def test_seeds_are_runs_of_one_row(f30k, tmp_path, accelerator, quiet):
+    records = run(options(f30k, tmp_path), [0, 1], accelerator, quiet)
+    assert records[0].group_key == records[1].group_key
+    assert records[0].id != records[1].id
+    assert records[0].history != records[1].history
+
+
+def test_a_limit_is_a_smoke_run(f30k, tmp_path, accelerator, quiet):
+    (record,) = run(options(f30k, tmp_path, limit=4), [0], accelerator, quiet)
+    assert record.metrics["f30k-1k"].n_images == 4
+    assert {"limited", "nonstandard_size"} <= set(record.flags)
+
+
+def test_bf16_on_the_cpu_stays_finite_for_twenty_steps(f30k, tmp_path, quiet):
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    accelerator = engine.make_accelerator("cpu", "bf16")
+    overrides = {**BIGRU, "train.batch_size": 6, "train.epochs": 2}
+    (record,) = run(replace(options(f30k, tmp_path, precision="bf16"), overrides=overrides), [0], accelerator, quiet)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    assert record.precision == "bf16"
+    assert record.steps == 20
+    assert record.skipped_steps == 0
+    assert all(e.loss == e.loss and e.loss > 0 for e in record.history)
+
+
+NOT_FINITE = """
+import torch
+from methods.gpo import GPO
+from methods.registry import register
+
+@register("breaks")
+class Breaks(GPO):
+    def objective(self, features, ids, progress):
+        terms = super().objective(features, ids, progress)
+        if progress.step == 2:
+            terms["total"] = terms["total"] * torch.nan
+        if progress.step == 4:  # a finite loss with a gradient that is not
+            terms["total"] = terms["total"] + (features["image"].sum() * 0).sqrt()
+        return terms
+"""
+
+
+def test_steps_that_are_not_finite_are_skipped_and_counted(f30k, tmp_path, accelerator, quiet):
+    (tmp_path / "breaks.py").write_text(NOT_FINITE)
+    job = replace(options(f30k, tmp_path), method=str(tmp_path / "breaks.py"))
+    (record,) = run(job, [0], accelerator, quiet)
+    assert record.skipped_steps == 2
+    assert all(torch.isfinite(torch.tensor(e.loss)) for e in record.history)
+    assert record.metrics["f30k-1k"].rsum > 0
+
+
+def test_no_space_left_is_a_sentence_and_leaves_no_record(f30k, tmp_path, accelerator, quiet, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(RunError, match=r"cannot be written .*No space left.*--output"):
+        run(options(f30k, tmp_path), [0], accelerator, quiet)
+    assert not (tmp_path / "results").exists()
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_corrupt_checkpoint_is_named_with_its_remedy(f30k, tmp_path, accelerator, quiet, monkeypatch):
+    interrupt_after(monkeypatch, 9)
+    with pytest.raises(Interrupted):
+        run(options(f30k, tmp_path), [0], accelerator, quiet)
+    monkeypatch.undo()
+    newest = sorted(tmp_path.glob("runs/*/checkpoints/step-*"))[-1]
+    for name, content in (("model.safetensors", b"nothing"), ("state.json", b"{")):
+        before = (newest / name).read_bytes()
+        (newest / name).write_bytes(content)
+        with pytest.raises(RunError, match=rf"{name} is corrupt.*--fresh"):
+            run(options(f30k, tmp_path), [0], accelerator, quiet)
+        (newest / name).write_bytes(before)
+    run(options(f30k, tmp_path, fresh=True), [0], accelerator, quiet)
+
+
+def test_only_the_newest_two_checkpoints_are_kept(f30k, tmp_path, accelerator, quiet):
+    run(options(f30k, tmp_path), [0], accelerator, quiet)
+    kept = sorted(p.name for p in tmp_path.glob("runs/*/checkpoints/*"))
+    assert kept == ["step-00000014", "step-00000021"]
+
+
+def test_two_runs_at_once_do_not_share_a_folder(f30k, tmp_path, accelerator, quiet):
+    from benchmarks.run import _locked
+
+    folder = tmp_path / "runs" / Job(options(f30k, tmp_path)).identity(0).id
+    with _locked(folder), pytest.raises(RunError, match="in use"):
+        run(options(f30k, tmp_path), [0], accelerator, quiet)
+
+
+def test_a_training_split_smaller_than_a_batch_is_refused(f30k, tmp_path, accelerator, quiet):
+    job = replace(options(f30k, tmp_path), overrides={**BIGRU, "train.batch_size": 128})
+    with pytest.raises(RunError, match=r"60 captions, fewer than one batch of 128.*train.batch_size"):
+        run(job, [0], accelerator, quiet)
+
+
+def test_the_last_epoch_needs_no_dev_split(f30k, tmp_path, accelerator, quiet):
+    for path in (f30k / "f30k" / "precomp").glob("dev_*"):
+        path.unlink()
+    job = replace(options(f30k, tmp_path), overrides={**BIGRU, "train.select": "last"})
+    (record,) = run(job, [0], accelerator, quiet)
+    assert (record.selection, record.selected_epoch) == ("last", 2)
+
+
+def test_the_record_is_json_without_machine_paths(f30k, tmp_path, accelerator, quiet):
+    (record,) = run(options(f30k, tmp_path), [0], accelerator, quiet)
+    text = (tmp_path / "results" / "records" / f"{record.id}.json").read_text()
+    assert str(tmp_path) not in text
+    assert json.loads(text)["seed"] == 0
