@@ -1,4 +1,4 @@
-"""Node-level matching between the regions of images and the words of captions (GSMN, section 3.2), for all pairs at once.
+"""Node-level matching of the regions of images and the words of captions (GSMN, section 3.2), all pairs at once.
 
 A context vector, the attention-weighted sum of the other side's nodes, is never formed: cut into blocks, its product
 with the query is the weighted sum of block similarities, and its squared norm is wᵀ G w with G the block Gram matrix

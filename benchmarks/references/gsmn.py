@@ -149,7 +149,7 @@ def adjacency(dependencies: Tensor, n_words: int) -> Tensor:
 
 
 def graph_convolution(neighbours: Tensor, weights: Tensor, maps: Sequence[nn.Module]) -> Tensor:
-    """(I, n, n, b) neighbours, (I, n, n, K) weights -> (I, n, hidden): per kernel a weighted sum, then its linear map."""
+    """(I, n, n, b), (I, n, n, K) -> (I, n, hidden): per kernel a weighted sum of neighbours, then its linear map."""
     outputs = []
     for k, linear in enumerate(maps):
         gathered = (weights[..., k : k + 1] * neighbours).sum(dim=2)  # (I, n, b)
