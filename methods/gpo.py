@@ -35,12 +35,13 @@ class GPO(EmbeddingMethod):
     """Region projection and text encoder, each pooled by its own operator and normalised; hinge loss.
 
     Phase max_violation: until it begins the loss sums over all negatives, from then on it takes the hardest.
-    Variants: vsepp is the paper's VSE++ baseline (mean of the regions, CLS of BERT); the others pool both sides alike.
+    Variants: bigru is the released BiGRU version; vsepp the paper's VSE++ baseline (mean of the regions, CLS of BERT);
+    mean, max and kmax pool both sides alike.
     """
 
     Config = GPOConfig
     phases = ("max_violation",)
-    variants = ("gpo", "vsepp", "mean", "max", "kmax")
+    variants = ("gpo", "bigru", "vsepp", "mean", "max", "kmax")
 
     def __init__(self, config: GPOConfig) -> None:
         super().__init__(config)

@@ -18,14 +18,16 @@ from methods.gru import mean_of_directions
 class TextConfig(BaseModel):
     """Which text encoder.
 
-    bert: a BERT's folder or hub name; None = the BiGRU. word_dim: width of the BiGRU's word embeddings.
-    min_count: how often a training caption must hold a word of the vocabulary. mask_token: append `<mask>` to it.
-    vocabulary_size: None = as in the data.
+    bert: a BERT's folder or hub name; None = the BiGRU. bert_sizes: transformers' BertConfig values; the BERT is then
+    built in these sizes and untrained, for checkpoints that bring its weights along.
+    word_dim: width of the BiGRU's word embeddings. min_count: how often a training caption must hold a word of the
+    vocabulary. mask_token: append `<mask>` to it. vocabulary_size: None = as in the data.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     bert: str | None = None
+    bert_sizes: dict[str, Any] | None = None
     word_dim: int = 300
     min_count: int = 4
     mask_token: bool = True
@@ -75,7 +77,8 @@ class BiGRUEncoder(nn.Module):
 def text_encoder(config: TextConfig, embed_size: int) -> BertEncoder | BiGRUEncoder:
     """The encoder that `config` names. Raises MethodError where BERT's weights cannot be had."""
     if config.bert:
-        return BertEncoder(load_bert(config.bert), embed_size)
+        bert = bert_from_config(config.bert_sizes) if config.bert_sizes else load_bert(config.bert)
+        return BertEncoder(bert, embed_size)
     if config.vocabulary_size is None:
         raise MethodError("text.vocabulary_size is not set: it comes with the data, or set text.vocabulary_size=N.")
     return BiGRUEncoder(config.vocabulary_size, config.word_dim, embed_size)
@@ -96,7 +99,7 @@ def load_bert(name: str) -> nn.Module:
 
 
 def bert_from_config(config: dict[str, Any]) -> nn.Module:
-    """An untrained BertModel of the given sizes, for checkpoints that bring BERT's weights along."""
+    """An untrained BertModel without its unused pooler. config: values of transformers' BertConfig."""
     from transformers import BertConfig, BertModel
 
     return BertModel(BertConfig(**config), add_pooling_layer=False)
