@@ -1,4 +1,4 @@
-"""Neighbour batch sampling (HREM, section 3.4): batches in which similar captions meet.
+"""Neighbour batch sampling (HREM, CVPR 2023): batches in which similar captions meet.
 
 The paper names the idea and the released code lacks it; this realisation, a random walk over the graph of nearest
 neighbours, is ours.

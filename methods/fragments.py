@@ -16,7 +16,7 @@ def relation_layer(embed_size: int, heads: int, dropout: float) -> nn.Transforme
 
 
 class FragmentEncoder(nn.Module):
-    """Fragment-level relations (HREM, CVPR 2023, section 3.2).
+    """Fragment-level relations (HREM, CVPR 2023).
 
     base = mean of the two largest values of each dimension; enhanced = mean of the fragments after one transformer
     layer; the result is residual_weight·base + (1 − residual_weight)·enhanced. relations False: base alone.

@@ -23,7 +23,7 @@ LossName = Literal["trip", "hinge"]
 
 
 class HREMConfig(MethodConfig):
-    """Sizes, losses, and one switch per row of the paper's ablation tables (table 4 a and b).
+    """Sizes, losses, and one switch per row of the paper's ablation tables.
 
     embed_size: d. heads, dropout: of every transformer layer. residual_weight: share of the pooled base beside the
     enhanced embedding. visual_fragments, text_fragments: fragment relations of a side (off: the base alone).

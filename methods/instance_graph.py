@@ -1,6 +1,6 @@
 """HREM's instance-level graph: the images and captions of a batch attend to each other, in training only.
 
-CVPR 2023, section 3.3, as the released code computes it; for all pairs of a batch at once.
+As the released code computes it, for all pairs of a batch at once.
 """
 
 from __future__ import annotations
