@@ -26,7 +26,7 @@ from benchmarks.engine import Trainer, TrainingState
 from benchmarks.errors import RunError
 from benchmarks.evaluate import score_split
 from benchmarks.protocol import ensemble
-from benchmarks.records import Epoch, Record, RunIdentity, read_record, record_path, write_record
+from benchmarks.records import Details, Epoch, Record, RunIdentity, read_record, record_path, write_record
 from benchmarks.scoring import benchmark_results
 from datasets.batch import Inputs
 from datasets.errors import DataError
@@ -123,7 +123,7 @@ class Job:
             text=self.kind.text_label(self.config),
             features=self.kind.features_label(self.config, self.dataset.spec.features),
             seed=seed,
-            flags=self._flags(),
+            flags=run_flags(self.kind.bare(self.config), self.split("test"), self.options.limit),
             selection=self.recipe.train.select,
             limit=self.options.limit,
             overrides=self.options.overrides,
@@ -131,18 +131,6 @@ class Job:
             data_fingerprint=hashlib.sha256("".join(prints).encode()).hexdigest()[:16],
             precision=self.options.precision,
         )
-
-    def _flags(self) -> list[str]:
-        asked = {*self.inputs.image_sidecars, *self.inputs.text_sidecars}
-        n_images = self.split("test").n_images
-        conditions = {
-            "gallery_score": self.kind.bare(self.config).scope == "gallery",
-            "extra_pretraining": self.kind.extra_pretraining,
-            "simulated_inputs": bool(asked & set(self.dataset.spec.simulated)),
-            "limited": self.options.limit is not None,
-            "nonstandard_size": any(b.images != n_images for b in self.dataset.spec.benchmarks),
-        }
-        return [flag for flag, holds in conditions.items() if holds]
 
     def about(self, seed: int) -> dict[str, Any]:
         """What is written into model files: enough to rebuild the method for `evaluate`."""
@@ -272,23 +260,48 @@ def _file(
     accelerator: Accelerator,
     console: Console,
 ) -> Record:
-    metrics, details = benchmark_results(similarity, job.split("test").image_of_text, job.dataset.spec.benchmarks)
+    trained = {**trained, "recipe_sources": job.recipe.sources, "command": job.options.command}
+    record, details = measured(identity, similarity, job.split("test"), job.code_hash, accelerator, trained)
+    if accelerator.is_main_process:
+        console.print(f"record: {write_record(record, details, job.options.results)}", soft_wrap=True)
+    return record
+
+
+def measured(
+    identity: RunIdentity,
+    similarity: Tensor,
+    test: Split,
+    code_hash: str,
+    accelerator: Accelerator,
+    trained: dict[str, Any],
+) -> tuple[Record, dict[str, Details]]:
+    """The record of a run and its per-query details. trained: the fields that tell of its training."""
+    metrics, details = benchmark_results(similarity, test.image_of_text, test.dataset.spec.benchmarks)
     record = Record(
         **identity.model_dump(),
         **trained,
         metrics=metrics,
-        recipe_sources=job.recipe.sources,
         code=provenance.git_revision(),
-        code_hash=job.code_hash,
+        code_hash=code_hash,
         versions=provenance.versions(),
         hardware=provenance.hardware(accelerator.device, accelerator.num_processes),
         peak_memory=provenance.peak_memory(accelerator.device),
         created=datetime.now(UTC).replace(microsecond=0),
-        command=job.options.command,
     )
-    if accelerator.is_main_process:
-        console.print(f"record: {write_record(record, details, job.options.results)}")
-    return record
+    return record, details
+
+
+def run_flags(method: Method, test: Split, limit: int | None) -> list[str]:
+    """What sets a run apart, as far as its method and data decide. method: may be bare."""
+    spec, inputs = test.dataset.spec, method.inputs()
+    conditions = {
+        "gallery_score": method.scope == "gallery",
+        "extra_pretraining": method.extra_pretraining,
+        "simulated_inputs": bool({*inputs.image_sidecars, *inputs.text_sidecars} & set(spec.simulated)),
+        "limited": limit is not None,
+        "nonstandard_size": any(benchmark.images != test.n_images for benchmark in spec.benchmarks),
+    }
+    return [flag for flag, holds in conditions.items() if holds]
 
 
 def _run_ensemble(job: Job, members: list[Job], seed: int, accelerator: Accelerator, console: Console) -> Record:

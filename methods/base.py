@@ -139,8 +139,9 @@ class Method(nn.Module, ABC):
     name: what it is registered as. Config: the class of its configuration. phases: names of the training phases that
     its recipe may give a beginning. variants: its variants, the first is the default. ensembles: variants that are the
     mean similarity of other variants, by the names of these. extra_pretraining: does it read the output of models that
-    saw far more data (language models, CLIP)? scope: `pair` where a pair's score depends on that pair
-    alone, `gallery` where `combine` looks at whole rows (it always gets complete ones, before folds are cut).
+    saw far more data (language models, CLIP)? released_selection: on which split the official code chose the epoch that
+    it released. scope: `pair` where a pair's score depends on that pair alone, `gallery` where `combine` looks at whole
+    rows (it always gets complete ones, before folds are cut).
     """
 
     name: ClassVar[str] = ""
@@ -149,6 +150,7 @@ class Method(nn.Module, ABC):
     variants: ClassVar[tuple[str, ...]] = ()
     ensembles: ClassVar[dict[str, tuple[str, ...]]] = {}
     extra_pretraining: ClassVar[bool] = False
+    released_selection: ClassVar[Literal["dev", "last", "test"]] = "dev"
     scope: Literal["pair", "gallery"] = "pair"
 
     def __init__(self, config: MethodConfig) -> None:

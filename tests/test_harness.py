@@ -1,0 +1,329 @@
+"""The command line as a user types it: what it prints, and one sentence with exit code 2 for bad input."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import harness
+from tests.trees import write_coco, write_f30k
+
+ROOT = Path(__file__).parent.parent
+SMALL = ["--set", "text.bert=null", "--set", "embed_size=32", "--set", "train.batch_size=8", "--epochs", "2"]
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run a command in this process: (exit code, stdout, stderr)."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["harness.py", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            harness.main()
+        captured = capsys.readouterr()
+        return stop.value.code or 0, captured.out, " ".join(captured.err.split())
+
+    return call
+
+
+@pytest.fixture
+def data(tmp_path):
+    write_f30k(tmp_path / "data")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def run(command, data, tmp_path):
+    def call(*arguments):
+        base = ["run", "--method", "gpo", "--dataset", "f30k", "--data-root", data, "--output", tmp_path / "out"]
+        return command(*base, "--device", "cpu", *SMALL, *arguments)
+
+    return call
+
+
+def refused(result, *parts):
+    """One sentence with all parts, exit code 2, no traceback."""
+    code, out, error = result
+    assert code == 2, (out, error)
+    assert "Traceback" not in out + error
+    for part in parts:
+        assert part in error + out, (part, error + out)
+
+
+def test_run_files_a_record_and_prints_its_metrics(run, tmp_path):
+    code, out, _ = run("--seeds", "0,1")
+    assert code == 0
+    assert "f30k-1k" in out
+    assert len(list((tmp_path / "out" / "results" / "records").glob("*.json"))) == 2
+
+
+def test_dry_run_shows_recipe_sources_and_memory_and_trains_nothing(run, tmp_path):
+    code, out, _ = run("--dry-run")
+    assert code == 0
+    assert "optim.lr" in out
+    assert "--set" in out
+    assert "expected memory" in out
+    assert not (tmp_path / "out").exists()
+
+
+def test_dry_run_names_every_missing_file(run, data):
+    (data / "f30k" / "precomp" / "dev_ims.npy").unlink()
+    (data / "f30k" / "precomp" / "test_caps.txt").unlink()
+    refused(run("--dry-run"), "dev_ims.npy", "test_caps.txt")
+    refused(run(), "dev_ims.npy", "test_caps.txt")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["--method", "gpoo"], ["gpoo", "did you mean 'gpo'"]),
+        (["--dataset", "f30"], ["f30", "did you mean 'f30k'"]),
+        (["--variant", "vsep"], ["vsep", "did you mean 'vsepp'"]),
+        (["--set", "optim.lrr=1"], ["optim.lrr", "did you mean 'optim.lr'"]),
+        (["--set", "optim.lr"], ["key=value"]),
+        (["--set", "optim.lr=fast"], ["optim.lr", "fast"]),
+        (["--set", "phases.max_violation.epok=1"], ["phases.max_violation", "epok"]),
+        (["--seeds", "a,b"], ["--seeds a,b"]),
+        (["--precision", "fp8"], ["fp8", "bf16"]),
+        (["--device", "cuda"], ["no CUDA device"]),
+        (["--data-root", "nowhere"], ["nowhere", "--data-root"]),
+        (["--method", "missing.py"], ["missing.py", "does not exist"]),
+        (["--dataset", "missing.yaml"], ["missing.yaml", "does not exist"]),
+        (["--set", "text.bert=nowhere/bert"], ["nowhere/bert", "text.bert"]),
+    ],
+)
+def test_a_wrong_word_is_refused_with_what_to_do(run, arguments, parts):
+    refused(run(*arguments), *parts)
+
+
+def break_features(folder):
+    (folder / "train_ims.npy").write_bytes((folder / "train_ims.npy").read_bytes()[:-100])
+
+
+def integer_features(folder):
+    np.save(folder / "train_ims.npy", np.zeros((12, 6, 16), np.int64))
+
+
+def nan_features(folder):
+    features = np.load(folder / "train_ims.npy")
+    features[3] = np.nan
+    np.save(folder / "train_ims.npy", features)
+
+
+def lost_caption(folder):
+    lines = (folder / "train_caps.txt").read_text().splitlines()
+    (folder / "train_caps.txt").write_text("\n".join(lines[:-1]) + "\n")
+    (folder / "train_ids.txt").unlink()
+
+
+def empty_caption(folder):
+    lines = (folder / "train_caps.txt").read_text().splitlines()
+    lines[7] = ""
+    (folder / "train_caps.txt").write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("damage", "parts"),
+    [
+        (break_features, ["train_ims.npy"]),
+        (integer_features, ["train_ims.npy", "int64"]),
+        (nan_features, ["train_ims.npy", "not finite"]),
+        (lost_caption, ["train_caps.txt", "59"]),
+        (empty_caption, ["train_caps.txt", "8"]),
+    ],
+)
+def test_damaged_data_is_named_and_leaves_no_record(run, data, tmp_path, damage, parts):
+    damage(data / "f30k" / "precomp")
+    refused(run(), *parts)
+    assert not (tmp_path / "out" / "results").exists()
+
+
+def test_an_unwritable_output_is_named(run, tmp_path):
+    (tmp_path / "out").write_text("a file where a folder should be")
+    refused(run(), "out", "--output")
+
+
+def test_a_similarity_matrix_of_any_system(command, tmp_path):
+    similarity = np.random.default_rng(0).standard_normal((1000, 5000)).astype(np.float32)
+    similarity[np.arange(5000) // 5, np.arange(5000)] += 4
+    np.save(tmp_path / "sims.npy", similarity)
+    code, out, _ = command("evaluate", "--similarity", tmp_path / "sims.npy", "--benchmark", "f30k-1k", "--json")
+    assert code == 0
+    metrics = json.loads(out)["f30k-1k"]
+    own = similarity[np.arange(5000) // 5, np.arange(5000)]
+    ranks = (similarity >= own).sum(axis=0) - 1
+    assert metrics["t2i"]["r1"] == pytest.approx(100 * np.mean(ranks < 1))
+    assert metrics["n_texts"] == 5000
+    code, out, _ = command("evaluate", "--similarity", tmp_path / "sims.npy", "--benchmark", "f30k-1k")
+    assert code == 0
+    assert f"{metrics['rsum']:.1f}" in out
+
+
+def test_a_wrong_similarity_matrix_is_refused(command, tmp_path):
+    path = tmp_path / "sims.npy"
+    np.save(path, np.zeros((5000, 1000), np.float32))
+    refused(command("evaluate", "--similarity", path, "--benchmark", "f30k-1k"), "5000 x 1000", "1000 images")
+    refused(command("evaluate", "--similarity", path, "--benchmark", "f30k-2k"), "did you mean 'f30k-1k'")
+    refused(command("evaluate", "--similarity", path), "--benchmark")
+    np.save(path, np.full((1000, 5000), np.nan, np.float32))
+    refused(command("evaluate", "--similarity", path, "--benchmark", "f30k-1k"), "NaN")
+    path.write_bytes(b"no array")
+    refused(command("evaluate", "--similarity", path, "--benchmark", "f30k-1k"), "sims.npy")
+    refused(command("evaluate", "--similarity", tmp_path / "none.npy", "--benchmark", "f30k-1k"), "none.npy")
+
+
+def test_a_pickled_matrix_is_never_executed(command, tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "executed",)
+
+    np.save(tmp_path / "sims.npy", np.array([Bomb()], dtype=object), allow_pickle=True)
+    refused(command("evaluate", "--similarity", tmp_path / "sims.npy", "--benchmark", "f30k-1k"), "sims.npy")
+    assert not (tmp_path / "executed").exists()
+
+
+def test_our_own_checkpoint_scores_as_its_record_says(run, command, data, tmp_path):
+    run()
+    (record,) = (tmp_path / "out" / "results" / "records").glob("*.json")
+    (best,) = (tmp_path / "out" / "runs").glob("*/best.safetensors")
+    base = ["evaluate", "--method", "gpo", "--dataset", "f30k", "--data-root", data, "--device", "cpu"]
+    code, out, _ = command(*base, "--checkpoint", best, "--output", tmp_path / "elsewhere", "--json")
+    assert code == 0
+    expected = json.loads(record.read_text())["metrics"]
+    assert json.loads(out) == expected
+    refused(command(*base[:2], "hrem", *base[3:], "--checkpoint", best), "gpo", "--method")
+
+
+def test_a_checkpoint_that_is_none(command, data, tmp_path):
+    base = ["evaluate", "--method", "gpo", "--dataset", "f30k", "--data-root", data, "--device", "cpu"]
+    (tmp_path / "model_best.pth").write_bytes(b"nothing")
+    refused(command(*base, "--checkpoint", tmp_path / "model_best.pth"), "model_best.pth")
+    refused(command(*base, "--checkpoint", tmp_path / "none.pth"), "none.pth")
+    torch.save({"model": torch.nn.Linear(2, 2)}, tmp_path / "model_best.pth")  # a pickled module: refused, not run
+    refused(command(*base, "--checkpoint", tmp_path / "model_best.pth"), "model_best.pth")
+
+
+def test_leaderboard_regenerates_the_same_bytes(run, command, tmp_path):
+    run()
+    results = tmp_path / "out" / "results"
+    assert command("leaderboard", "--results", results)[0] == 0
+    first = (results / "LEADERBOARD.md").read_bytes()
+    command("leaderboard", "--results", results)
+    assert (results / "LEADERBOARD.md").read_bytes() == first
+    refused(command("leaderboard", "--results", tmp_path / "none"), "none", "--results")
+
+
+@pytest.mark.parametrize(("what", "known"), [("methods", "gpo"), ("datasets", "coco"), ("benchmarks", "coco-5k")])
+def test_list(command, what, known):
+    code, out, _ = command("list", what)
+    assert code == 0
+    assert known in out
+
+
+def test_list_something_else(command):
+    refused(command("list", "method"), "did you mean 'methods'")
+
+
+def test_recipe_prints_each_value_with_its_source(command):
+    code, out, _ = command("recipe", "--method", "gpo", "--dataset", "coco")
+    assert code == 0
+    assert "optim.lr" in out
+    assert "0.0005" in out
+    refused(command("recipe", "--method", "gpo", "--dataset", "cocoo"), "did you mean 'coco'")
+
+
+def test_data_check(command, tmp_path):
+    folder = write_coco(tmp_path / "data")
+    code, out, _ = command("data", "check", "--dataset", "coco", "--data-root", tmp_path / "data")
+    assert code == 0, out
+    (folder / "testall_ims.npy").unlink()
+    code, out, _ = command("data", "check", "--dataset", "coco", "--data-root", tmp_path / "data")
+    assert code == 2
+    assert "testall_ims.npy" in out
+
+
+def test_verify_passes_on_a_golden_folder_and_fails_on_a_changed_one(command, tmp_path):
+    golden = ROOT / "tests" / "golden" / "gpo" / "pooling"
+    copy = tmp_path / "gpo" / "pooling"
+    copy.mkdir(parents=True)
+    for path in golden.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    assert command("verify", tmp_path)[0] == 0
+    with np.load(golden / "expected.npz") as arrays:
+        changed = dict(arrays)
+    changed["a/pooled"] = changed["a/pooled"] + 1e-3
+    np.savez(copy / "expected.npz", **changed)
+    code, out, _ = command("verify", tmp_path)
+    assert code == 1
+    assert "a/pooled" in out
+    refused(command("verify", tmp_path / "nothing"), "nothing")
+
+
+def launch(arguments, **environment):
+    return subprocess.Popen(
+        [sys.executable, "harness.py", *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for(condition, process):
+    while not condition():
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
+def test_a_signal_at_any_time_loses_nothing(data, tmp_path, number, code):
+    def arguments(output):
+        base = ["run", "--method", "gpo", "--dataset", "f30k", "--data-root", data, "--device", "cpu"]
+        return [*base, *SMALL[:-1], "40", "--output", tmp_path / output]
+
+    def metrics(output):
+        (record,) = (tmp_path / output / "results" / "records").glob("*.json")
+        return json.loads(record.read_text())["metrics"]
+
+    process = launch(arguments("stopped"))
+    wait_for(lambda: list((tmp_path / "stopped").glob("runs/*/checkpoints/step-*[0-9]")), process)
+    process.send_signal(number)
+    out, _ = process.communicate()
+    assert process.returncode == code, out
+    assert not (tmp_path / "stopped" / "results").exists()
+    if code == 130:
+        assert "the same command goes on" in out
+    whole, resumed = launch(arguments("whole")), launch(arguments("stopped"))
+    assert "goes on at epoch" in resumed.communicate()[0]
+    whole.communicate()
+    assert metrics("stopped") == metrics("whole")
+
+
+def test_two_processes_train_while_another_datasets_library_is_installed(data, tmp_path):
+    """accelerate and transformers look for a distribution named `datasets`; the checkout's package has that name."""
+    fake = tmp_path / "site" / "datasets-9.9.dist-info"
+    fake.mkdir(parents=True)
+    (fake / "METADATA").write_text("Metadata-Version: 2.1\nName: datasets\nVersion: 9.9\n")
+    launcher = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
+    launcher += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    base = ["run", "--method", "gpo", "--dataset", "f30k", "--data-root", data, "--output", tmp_path / "out"]
+    done = subprocess.run(
+        [sys.executable, *launcher, "harness.py", *map(str, base), "--device", "cpu", *SMALL],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (record,) = (tmp_path / "out" / "results" / "records").glob("*.json")
+    record = json.loads(record.read_text())
+    assert record["hardware"]["processes"] == 2
+    assert record["steps"] == 2 * (60 // 16)
