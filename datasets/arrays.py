@@ -22,7 +22,7 @@ def open_array(path: Path) -> np.ndarray:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist.") from error
-    except (ValueError, EOFError, OSError) as error:
+    except Exception as error:  # a damaged header raises nearly anything
         raise DataError(_fault(path, error)) from error
     if not isinstance(array, np.memmap):
         raise DataError(f"{path} is no .npy file; write it with numpy.save.")
@@ -32,15 +32,15 @@ def open_array(path: Path) -> np.ndarray:
 
 
 def _fault(path: Path, error: Exception) -> str:
-    size = f"{path.stat().st_size:,} bytes"
-    if "Object arrays" in str(error) or "allow_pickle" in str(error):
+    size, reason = f"{path.stat().st_size:,} bytes", " ".join(str(error).split())
+    if "Python objects" in reason or "pickle" in reason:
         return (
             f"{path} holds pickled objects or is no .npy file, which is not read because it could run code; "
             f"save it anew as a plain array with numpy.save(..., allow_pickle=False)."
         )
-    if "mmap length" in str(error) or "empty file" in str(error) or isinstance(error, EOFError):
+    if "mmap length" in reason or isinstance(error, EOFError):
         return f"{path} is truncated ({size}, less than its header announces); download or write it again."
-    return f"{path} cannot be read as a .npy file ({size}: {error}); download or write it again."
+    return f"{path} cannot be read as a .npy file ({size}: {reason}); download or write it again."
 
 
 def require_float(array: np.ndarray, path: Path, ndim: int, axes: str) -> None:

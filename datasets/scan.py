@@ -13,7 +13,8 @@ def non_finite_rows(array: np.ndarray) -> np.ndarray:
     """Rows that hold NaN or inf, found by their sums. array: (rows, ...) numbers. Returns (n,) int64."""
     bad = []
     for start, chunk in _chunks(array):
-        sums = chunk.reshape(len(chunk), -1).sum(axis=1, dtype=np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            sums = chunk.reshape(len(chunk), -1).sum(axis=1, dtype=np.float32)
         suspects = np.flatnonzero(~np.isfinite(sums))
         bad += [start + row for row in suspects if not np.isfinite(chunk[row]).all()]
     return np.array(bad, np.int64)

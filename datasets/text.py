@@ -274,7 +274,7 @@ class WordPieceTokenizer:
         backend = self._tokenizer.backend_tokenizer
         backend.no_padding()
         backend.enable_truncation(BERT_POSITIONS)
-        encodings = backend.encode_batch_fast(list(captions))
+        encodings = backend.encode_batch(list(captions))
         ids = np.concatenate([np.array(e.ids, np.int32) for e in encodings])
         groups = np.array([UNTOUCHED if g is None else g for e in encodings for g in e.word_ids], np.int32)
         return ids, groups, np.array([len(e) for e in encodings], np.int64)
@@ -292,5 +292,5 @@ def _load_tokenizer(model: str) -> Any:
     except (OSError, ValueError) as error:
         raise DataError(
             f"tokenizer of '{model}' cannot be loaded from a folder or the hub; download bert-base-uncased "
-            f"(tokenizer.json or vocab.txt and config.json beside the weights) and pass it with --set text.bert=FOLDER."
+            f"(tokenizer.json or vocab.txt and config.json beside the weights) and set text.bert=FOLDER."
         ) from error
