@@ -22,7 +22,7 @@ from datasets.precomp import Dataset, open_dataset
 from datasets.text import Vocabulary
 from methods.base import Method
 from methods.official import import_checkpoint
-from methods.recipe import Train
+from methods.recipe import Train, resolve
 from methods.registry import Entry, find_method
 
 OURS = ".safetensors"
@@ -91,7 +91,10 @@ def _ours(checkpoint: Path, entry: Entry) -> tuple[Method, Vocabulary | None]:
 def _official(
     checkpoint: Path, entry: Entry, dataset: Dataset, options: RunOptions
 ) -> tuple[Method, Vocabulary | None]:
-    method = import_checkpoint(checkpoint, entry.method, options.overrides)
+    recipe = resolve(
+        entry.method, entry.name, dataset.spec.name, options.variant, options.overrides, entry.recipe
+    )  # for what the file does not determine
+    method = import_checkpoint(checkpoint, entry.method, recipe.config)
     text = method.inputs().text
     if not isinstance(text, Words):
         return method, None

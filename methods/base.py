@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from datasets.batch import Batch, DataSizes, ImageBatch, Inputs, TextBatch, TrainingSplit
 from methods.losses import diagonal, hinge_loss
+from methods.official import Official
 from methods.text_encoders import TextConfig
 
 Terms = dict[str, Tensor]
@@ -140,8 +141,9 @@ class Method(nn.Module, ABC):
     its recipe may give a beginning. variants: its variants, the first is the default. ensembles: variants that are the
     mean similarity of other variants, by the names of these. extra_pretraining: does it read the output of models that
     saw far more data (language models, CLIP)? released_selection: on which split the official code chose the epoch that
-    it released. scope: `pair` where a pair's score depends on that pair alone, `gallery` where `combine` looks at whole
-    rows (it always gets complete ones, before folds are cut).
+    it released. official: how its official checkpoints are laid out, None where there are none. scope: `pair` where a
+    pair's score depends on that pair alone, `gallery` where `combine` looks at whole rows (it always gets complete
+    ones, before folds are cut).
     """
 
     name: ClassVar[str] = ""
@@ -151,6 +153,7 @@ class Method(nn.Module, ABC):
     ensembles: ClassVar[dict[str, tuple[str, ...]]] = {}
     extra_pretraining: ClassVar[bool] = False
     released_selection: ClassVar[Literal["dev", "last", "test"]] = "dev"
+    official: ClassVar[Official | None] = None
     scope: Literal["pair", "gallery"] = "pair"
 
     def __init__(self, config: MethodConfig) -> None:

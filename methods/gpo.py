@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from datasets.batch import ImageBatch, TextBatch
@@ -9,6 +11,7 @@ from methods.base import EmbeddingMethod, Group, MethodConfig, Progress, Terms, 
 from methods.errors import MethodError
 from methods.losses import MARGIN, diagonal, hinge_costs
 from methods.normalise import l2norm
+from methods.official import TEXT_TENSORS, Official, Tensors, region_tensors, region_values, text_values
 from methods.pooling import PoolingName, pooling
 from methods.regions import RegionProjection
 from methods.registry import register
@@ -30,6 +33,27 @@ class GPOConfig(MethodConfig):
     bert_lr_factor: float = 0.1
 
 
+def _configure(tensors: Tensors, options: dict[str, Any], config: GPOConfig) -> dict[str, Any]:
+    return {
+        **region_values(tensors, "img_enc."),
+        "text": text_values(tensors, config.text),
+        "image_pooling": "gpo",
+        "text_pooling": "gpo",
+    }
+
+
+OFFICIAL = Official(
+    parts=("img_enc", "txt_enc"),
+    tensors={
+        **region_tensors("img_enc."),
+        **TEXT_TENSORS,
+        "img_enc.gpool.": "image_pool.",
+        "txt_enc.gpool.": "text_pool.",
+    },
+    configure=_configure,
+)
+
+
 @register("gpo")
 class GPO(EmbeddingMethod):
     """Region projection and text encoder, each pooled by its own operator and normalised; hinge loss.
@@ -41,6 +65,7 @@ class GPO(EmbeddingMethod):
 
     Config = GPOConfig
     phases = ("max_violation",)
+    official = OFFICIAL
     variants = ("gpo", "bigru", "vsepp", "mean", "max", "kmax")
 
     def __init__(self, config: GPOConfig) -> None:
