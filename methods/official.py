@@ -109,17 +109,26 @@ def read_checkpoint(path: Path) -> tuple[list[Tensors], dict[str, Any]]:
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can make the unpickler raise anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise MethodError(
-            f"checkpoint {path} cannot be read, it is damaged or holds more than tensors and options ({reason}); "
-            f"download it again."
-        ) from error
+        raise MethodError(_refusal(path)) from error
     states = content.get("model") if isinstance(content, dict) else None
     if not isinstance(states, list | tuple) or not all(_is_state(s) for s in states):
         raise MethodError(f"{path} is no official checkpoint: it holds no list of state dicts under 'model'.")
     stripped = [{name.removeprefix(DATA_PARALLEL): value for name, value in state.items()} for state in states]
     options = content.get("opt")
     return stripped, vars(options) if isinstance(options, argparse.Namespace) else {}
+
+
+def _refusal(path: Path) -> str:
+    try:
+        foreign = set(torch.serialization.get_unsafe_globals_in_checkpoint(path)) - {"argparse.Namespace"}
+    except Exception:  # not even a torch file
+        foreign = set()
+    if foreign:
+        return (
+            f"checkpoint {path} holds objects of {_some(sorted(foreign))}, which are not loaded because that could "
+            f"execute code; save its state dicts alone."
+        )
+    return f"checkpoint {path} is damaged or no PyTorch checkpoint; download it again."
 
 
 def _is_state(state: Any) -> bool:

@@ -126,6 +126,12 @@ def test_a_file_that_is_no_checkpoint_is_refused_in_one_sentence(write, tmp_path
     assert "\n" not in str(error.value)
 
 
+def test_classes_that_are_not_loaded_are_named(tmp_path):
+    another_class(tmp_path / "c.pth")
+    with pytest.raises(MethodError, match=r"pathlib\S+, which are not loaded"):
+        read_checkpoint(tmp_path / "c.pth")
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(MethodError, match=r"none\.pth does not exist"):
         read_checkpoint(tmp_path / "none.pth")
