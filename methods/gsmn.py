@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from methods.matching import Nodes, gather_rows, match_nodes
 from methods.matching_graphs import TextualGraph, VisualGraph, dependency_adjacency, word_edges
 from methods.memory import chunk_size
 from methods.normalise import l2norm
+from methods.official import TEXT_TENSORS, Official, Tensors, region_values, text_values
 from methods.registry import register
 from methods.text_encoders import TextConfig, text_encoder, valid_positions
 
@@ -44,7 +45,7 @@ class GSMNConfig(MethodConfig):
     node keeps its own vector (released code), neighbours = it takes its neighbours' (paper; no released code).
     """
 
-    text: TextConfig = StanfordWords()
+    text: StanfordWords = StanfordWords()
     embed_size: int = 1024
     margin: float = MARGIN
     num_blocks: int = 16
@@ -53,6 +54,49 @@ class GSMNConfig(MethodConfig):
     lambda_softmax: float = 20.0
     text_graph: Literal["dense", "sparse"] = "dense"
     propagate: Literal["self", "neighbours"] = "self"
+
+
+def _configure(tensors: Tensors, options: dict[str, Any], config: GSMNConfig) -> dict[str, Any]:
+    known = {"lambda_softmax": options.get("lambda_softmax"), "margin": options.get("margin")}
+    if "is_sparse" in options:
+        known["text_graph"] = "sparse" if options["is_sparse"] else "dense"
+    convolution = "i2t_match_G.graph_convolution_1.conv_weights."
+    return {
+        **region_values(tensors, "img_enc."),
+        "text": text_values(tensors, config.text),
+        "num_blocks": tensors[f"{convolution}0.weight"].shape[1],
+        "n_kernels": sum(name.startswith(convolution) for name in tensors),
+        "hidden": len(tensors["i2t_match_G.out_1.weight_v"]),
+        **{key: value for key, value in known.items() if value is not None},
+    }
+
+
+def _head_tensors(official: str, ours: str) -> dict[str, str | None]:
+    """Names of a weight-normed layer; g and v became parametrizations in newer PyTorch."""
+    return {
+        f"{official}.bias": f"{ours}.bias",
+        f"{official}.weight_g": f"{ours}.parametrizations.weight.original0",
+        f"{official}.weight_v": f"{ours}.parametrizations.weight.original1",
+    }
+
+
+OFFICIAL = Official(
+    parts=("img_enc", "txt_enc", "i2t_match_G", "t2i_match_G"),
+    tensors={
+        "img_enc.fc.": "regions.",
+        **TEXT_TENSORS,
+        "i2t_match_G.graph_convolution_1.mean_": "visual.kernels.mean_",
+        "i2t_match_G.graph_convolution_1.precision_": "visual.kernels.sigma_",
+        "i2t_match_G.graph_convolution_1.conv_weights.": "visual.convolution.maps.",
+        **_head_tensors("i2t_match_G.out_1", "visual.head.hidden"),
+        **_head_tensors("i2t_match_G.out_2", "visual.head.output"),
+        "t2i_match_G.graph_convolution_3.params": None,  # kernel weights p_k, which cancel
+        "t2i_match_G.graph_convolution_3.conv_weights.": "textual.convolution.maps.",
+        **_head_tensors("t2i_match_G.out_1", "textual.head.hidden"),
+        **_head_tensors("t2i_match_G.out_2", "textual.head.output"),
+    },
+    configure=_configure,
+)
 
 
 @register("gsmn")
@@ -68,6 +112,7 @@ class GSMN(Method):
     phases = ("max_violation",)
     variants = ("dense", "sparse", "full")
     ensembles: ClassVar[dict[str, tuple[str, ...]]] = {"full": ("dense", "sparse")}
+    official = OFFICIAL
 
     def __init__(self, config: GSMNConfig) -> None:
         super().__init__(config)
