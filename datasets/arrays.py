@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from datasets.errors import DataError
 
+LARGE = 1 << 30  # bytes
 FLOATS = (np.dtype(np.float32), np.dtype(np.float16))
 
 
@@ -67,12 +69,29 @@ def view_rows(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return array[rows]
 
 
+def announce(array: np.ndarray, rows: np.ndarray) -> None:
+    """Ask the system to fetch rows of a large memory-mapped array together, before they are touched.
+
+    From a disk, this is several times faster than one page fault after the other. Does nothing for small arrays, which
+    are soon in memory anyway, and where the system cannot be asked.
+    """
+    mapped = getattr(array.base, "base", None)
+    if array.nbytes < LARGE or not isinstance(mapped, mmap.mmap) or not hasattr(mmap, "MADV_WILLNEED"):
+        return
+    first = array.ctypes.data - np.frombuffer(mapped, np.uint8).ctypes.data  # where the array begins in the map
+    starts = first + rows * array.strides[0]
+    for start in starts.tolist():
+        page = start - start % mmap.PAGESIZE
+        mapped.madvise(mmap.MADV_WILLNEED, page, start + array.strides[0] - page)
+
+
 def gather_regions(features: np.ndarray, rows: np.ndarray, kept: np.ndarray | None) -> tuple[Tensor, Tensor]:
     """Region features of a batch, each region copied once from the memory map.
 
     features: (R, N, D). rows: (B,). kept: (B, N) bool, at least one per row, or None for all. Returns regions
     (B, L, D) float32, the kept ones packed to the front in order and zero behind them, and lengths (B,) int64.
     """
+    announce(features, rows)
     if kept is None:
         regions = features.take(rows, axis=0)
         return to_tensor(regions), torch.full((len(rows),), features.shape[1])

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datasets.arrays import first_non_finite, open_array, packed_order, to_tensor, view_rows
+from datasets.arrays import announce, first_non_finite, open_array, packed_order, to_tensor, view_rows
 from datasets.captions import Layout
 from datasets.errors import DataError
 from datasets.spec import DatasetSpec, SidecarSpec
@@ -112,6 +112,7 @@ class Sidecar:
 
         kept: (B, N) bool, regions that stay; boxes are packed like them.
         """
+        announce(self.array, rows)
         values = to_tensor(self.array.take(rows, axis=0))
         bad = first_non_finite(values)
         if bad is not None:

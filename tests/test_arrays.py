@@ -1,8 +1,19 @@
+import mmap
+
 import numpy as np
 import pytest
 import torch
 
-from datasets.arrays import first_non_finite, gather_regions, open_array, packed_order, require_float, view_rows
+from datasets import arrays
+from datasets.arrays import (
+    announce,
+    first_non_finite,
+    gather_regions,
+    open_array,
+    packed_order,
+    require_float,
+    view_rows,
+)
 from datasets.errors import DataError
 
 
@@ -15,7 +26,7 @@ def test_arrays_are_mapped_and_read_only(tmp_path):
     values = np.arange(12, dtype=np.float32).reshape(3, 4)
     array = open_array(saved(tmp_path, values))
     assert np.array_equal(array, values)
-    assert isinstance(array.base, np.memmap)
+    assert isinstance(array.base.base, mmap.mmap)
     with pytest.raises(ValueError, match="read-only"):
         array[0, 0] = 1
 
@@ -112,3 +123,13 @@ def test_the_first_row_that_is_not_finite():
     assert first_non_finite(torch.tensor([[torch.inf], [-torch.inf]])) == 0
     assert first_non_finite(torch.full((2, 2), 3e38)) is None  # the sum overflows, the numbers are finite
     assert first_non_finite(torch.tensor([1, 2])) is None
+
+
+def test_announced_rows_lie_within_the_file_and_change_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(arrays, "LARGE", 0)
+    array = open_array(saved(tmp_path, np.arange(3000.0).reshape(1000, 3)))
+    announce(array, np.array([0, 999, 5]))  # a range beyond the file would raise
+    announce(array, np.zeros(0, np.int64))
+    announce(np.zeros((3, 2)), np.array([1]))  # not mapped
+    announce(open_array(saved(tmp_path, np.zeros((2, 5), np.int8), "b.npy")), np.array([1]))
+    assert array[999].tolist() == [2997, 2998, 2999]
