@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -78,6 +78,9 @@ class Begin(Section):
         return round(self.fraction * steps_per_epoch * epochs)
 
 
+Valid = TypeVar("Valid", bound=BaseModel)
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A resolved recipe. values: nested and complete, as stored in a record; sources: dotted key -> source."""
@@ -129,19 +132,23 @@ def resolve(
     phases = merged.pop("phases", {})
     engine = {section: merged.pop(section, {}) for section in ENGINE_SECTIONS}
     _refuse_unknown({**engine, "phases": phases, **merged}, method, name)
+    return Recipe(
+        method=name,
+        variant=variant,
+        dataset=dataset,
+        **{section: _valid(kind, engine[section], f"{section}.", name) for section, kind in ENGINE_SECTIONS.items()},
+        phases={phase: _valid(Begin, begin, f"phases.{phase}.", name) for phase, begin in phases.items()},
+        config=_valid(method.Config, merged, "", name),
+        sources=sources,
+    )
+
+
+def _valid(kind: type[Valid], values: Any, prefix: str, name: str) -> Valid:
     try:
-        return Recipe(
-            method=name,
-            variant=variant,
-            dataset=dataset,
-            **{section: kind(**engine[section]) for section, kind in ENGINE_SECTIONS.items()},
-            phases={phase: Begin(**begin) for phase, begin in phases.items()},
-            config=method.Config(**merged),
-            sources=sources,
-        )
+        return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
+        key = f"{prefix}{'.'.join(map(str, first['loc']))}".removesuffix(".")
         raise MethodError(f"recipe of {name}: {key} = {first['input']!r} is not valid: {first['msg']}.") from error
 
 

@@ -312,8 +312,7 @@ def test_two_processes_train_while_another_datasets_library_is_installed(data, t
     fake = tmp_path / "site" / "datasets-9.9.dist-info"
     fake.mkdir(parents=True)
     (fake / "METADATA").write_text("Metadata-Version: 2.1\nName: datasets\nVersion: 9.9\n")
-    launcher = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
-    launcher += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     base = ["run", "--method", "gpo", "--dataset", "f30k", "--data-root", data, "--output", tmp_path / "out"]
     done = subprocess.run(
         [sys.executable, *launcher, "harness.py", *map(str, base), "--device", "cpu", *SMALL],
