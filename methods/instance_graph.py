@@ -60,8 +60,10 @@ def _chunk_scores(regions: Tensor, words: Tensor, lengths: Tensor, topk: int) ->
     cosines = words.flatten(0, 1) @ regions.flatten(0, 1).T  # (C·L, B·N)
     cosines = leaky_relu(cosines, SLOPE, inplace=True).view(*words.shape[:2], *regions.shape[:2])  # (C, L, B, N)
     words_valid = valid_positions(lengths, words.shape[1])[:, :, None]  # (C, L, 1)
-    region_norm = cosines.norm(dim=3, keepdim=True).clamp(min=1e-12)  # (C, L, B, 1)
-    word_norm = cosines.norm(dim=1, keepdim=True).clamp(min=1e-12)  # (C, 1, B, N)
+    squares = cosines.square()  # sums of squares: torch's norm over a middle axis takes 30 times as long on a CPU
+    region_norm = squares.sum(dim=3, keepdim=True).sqrt().clamp(min=1e-12)  # (C, L, B, 1)
+    word_norm = squares.sum(dim=1, keepdim=True).sqrt().clamp(min=1e-12)  # (C, 1, B, N)
+    del squares
     of_words = (cosines / word_norm).amax(dim=3)  # (C, L, B)
     normalised = cosines.div_(region_norm).masked_fill_(~words_valid[..., None], -torch.inf)
     of_regions = normalised.amax(dim=1)  # (C, B, N)
