@@ -57,23 +57,6 @@ class CheckReport:
         return not self.problems
 
     def lines(self) -> list[str]:
-        """The report as text, worst last."""
-        missing = [f"{m.sentence} Needed by: {', '.join(m.methods) or 'no method here'}." for m in self.missing]
-        sections = {
-            "found": self.found,
-            "missing, for some methods": missing,
-            "worth knowing": self.notes,
-            "wrong": self.problems,
-        }
-        lines = [f"{self.dataset}: {self.folder or 'not found'}"]
-        for title, entries in sections.items():
-            lines += [f"{title}:", *(f"  {entry}" for entry in entries)] if entries else []
-        if self.where and (self.problems or self.missing):
-            lines.append(f"where it can be had: {self.where}")
-        verdict = "everything that is there is right" if self.ok else f"{len(self.problems)} to repair"
-        return [*lines, f"{self.dataset}: {verdict}"]
-
-    def lines(self) -> list[str]:
         """The report, for people."""
         missing = [f"{m.sentence} Needed by: {', '.join(m.methods) or 'no shipped method'}." for m in self.missing]
         sections = {"there": self.found, "missing": missing, "notes": self.notes, "problems": self.problems}
