@@ -77,7 +77,9 @@ def run(
     from benchmarks.engine import make_accelerator
     from benchmarks.run import run as run_job
 
-    for record in run_job(options, _seeds(seeds), make_accelerator(device, precision), console):
+    accelerator = make_accelerator(device, precision)
+    console.quiet = not accelerator.is_main_process
+    for record in run_job(options, _seeds(seeds), accelerator, console):
         _show_metrics(record.metrics, f"{record.id}")
 
 

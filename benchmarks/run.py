@@ -8,7 +8,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -166,8 +166,10 @@ def run_seed(job: Job, seed: int, accelerator: Accelerator, console: Console) ->
         return done
     folder = job.options.output / "runs" / identity.id
     began = time.monotonic()
-    with _locked(folder):
-        _begin_folder(job, folder, console)
+    with _locked(folder) if accelerator.is_main_process else nullcontext():
+        if accelerator.is_main_process:
+            _begin_folder(job, folder, console)
+        accelerator.wait_for_everyone()
         method = job.build(seed)
         dev = job.split("dev") if "dev" in job.split_names else None
         trainer = Trainer(
