@@ -1,0 +1,78 @@
+"""ECCV Caption and CxC (Chun et al., ECCV 2022) through the authors' eccv_caption library, an optional extra."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from benchmarks.errors import RunError
+
+REMEDY = "pip install -e '.[eccv]'"
+LISTED = 1000  # ranked items handed to the library: more than any of its metrics reads
+ROWS = 500  # rows sorted at once
+METRICS = ("coco_1k_recalls", "coco_5k_recalls", "cxc_recalls", "eccv_r1", "eccv_map_at_r", "eccv_rprecision")
+
+
+@dataclass(frozen=True)
+class CocoGallery:
+    """COCO's 5,000 test images and 25,000 captions. image_of_caption: (25000,) position of each caption's image."""
+
+    image_ids: np.ndarray
+    caption_ids: np.ndarray
+    image_of_caption: np.ndarray
+
+
+def installed() -> bool:
+    """Is the library there?"""
+    return importlib.util.find_spec("eccv_caption") is not None
+
+
+def coco_gallery() -> CocoGallery:
+    """The gallery in the library's order of captions, images by first appearance."""
+    metrics = _library()
+    caption_ids = np.asarray(metrics.coco_ids)
+    images = [metrics.coco_gts["t2i"][int(caption)][0] for caption in caption_ids]
+    image_ids = list(dict.fromkeys(images))
+    position = {image: i for i, image in enumerate(image_ids)}
+    return CocoGallery(np.array(image_ids), caption_ids, np.array([position[image] for image in images]))
+
+
+def eccv_metrics(similarity: Tensor, image_ids: np.ndarray, caption_ids: np.ndarray) -> dict[str, float]:
+    """Every metric of the library as `name/i2t` and `name/t2i`, fractions from 0 to 1.
+
+    similarity: (5000, 25000), rows as `image_ids`, columns as `caption_ids` (COCO's ids). Raises RunError where the
+    library is missing or the ids are not those of COCO's test split.
+    """
+    metrics = _library()
+    if set(caption_ids.tolist()) != set(np.asarray(metrics.coco_ids).tolist()):
+        raise RunError("ECCV Caption needs COCO's 25,000 test captions (coco-5k); these caption ids are others.")
+    i2t, t2i = _ranked(similarity, image_ids, caption_ids), _ranked(similarity.T, caption_ids, image_ids)
+    with contextlib.redirect_stderr(io.StringIO()):  # it shows progress bars whatever one asks for
+        found = metrics.compute_all_metrics(i2t, t2i, target_metrics=METRICS, Ks=(1, 5, 10))
+    return {f"{name}/{direction}": float(value) for name, both in found.items() for direction, value in both.items()}
+
+
+def _library() -> Any:
+    if not installed():
+        raise RunError(f"ECCV Caption needs the eccv_caption library: {REMEDY}.")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns that two optional accelerators are missing
+        from eccv_caption import Metrics
+    return Metrics()
+
+
+def _ranked(similarity: Tensor, queries: np.ndarray, items: np.ndarray) -> dict[int, list[int]]:
+    """Query id -> ids of its best items, best first; among equal scores the earlier item first."""
+    lists: list[list[int]] = []
+    for rows in similarity.split(ROWS):
+        best = rows.topk(min(LISTED, rows.shape[1]), dim=1).indices.sort(dim=1).values
+        order = rows.gather(1, best).sort(dim=1, descending=True, stable=True).indices
+        lists += items[best.gather(1, order).cpu().numpy()].tolist()
+    return dict(zip(queries.tolist(), lists, strict=True))
