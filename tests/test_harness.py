@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import harness
-from tests.trees import write_coco, write_f30k
+from tests.trees import write_f30k
 
 ROOT = Path(__file__).parent.parent
 SMALL = ["--set", "text.bert=null", "--set", "embed_size=32", "--set", "train.batch_size=8", "--epochs", "2"]
@@ -239,14 +239,14 @@ def test_recipe_prints_each_value_with_its_source(command):
     refused(command("recipe", "--method", "gpo", "--dataset", "cocoo"), "did you mean 'coco'")
 
 
-def test_data_check(command, tmp_path):
-    folder = write_coco(tmp_path / "data")
-    code, out, _ = command("data", "check", "--dataset", "coco", "--data-root", tmp_path / "data")
+def test_data_check(command, data, tmp_path):
+    arguments = ["data", "check", "--dataset", tmp_path / "small.yaml", "--data-root", data]
+    (tmp_path / "small.yaml").write_text("extends: f30k\nname: f30k\nbenchmarks: [{name: small, images: 12}]\n")
+    code, out, _ = command(*arguments)
     assert code == 0, out
-    (folder / "testall_ims.npy").unlink()
-    code, out, _ = command("data", "check", "--dataset", "coco", "--data-root", tmp_path / "data")
-    assert code == 2
-    assert "testall_ims.npy" in out
+    (data / "f30k" / "precomp" / "test_ims.npy").unlink()
+    refused(command(*arguments), "test_ims.npy")
+    refused(command("data", "check", "--dataset", "f30k", "--data-root", data), "expects 1,000")
 
 
 def test_verify_passes_on_a_golden_folder_and_fails_on_a_changed_one(command, tmp_path):
