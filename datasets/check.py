@@ -56,6 +56,18 @@ class CheckReport:
         """Is all that every method needs there, and all that is there right?"""
         return not self.problems
 
+    def lines(self) -> list[str]:
+        """The report, for people."""
+        missing = [f"{m.sentence} Needed by: {', '.join(m.methods) or 'no shipped method'}." for m in self.missing]
+        sections = {"there": self.found, "missing": missing, "notes": self.notes, "problems": self.problems}
+        lines = [f"data set {self.dataset}: {self.folder or 'not found'}"]
+        for name, entries in sections.items():
+            lines += [f"{name}:", *(f"  {entry}" for entry in entries)] if entries else []
+        return [
+            *lines,
+            "no problem found" if self.ok else f"{len(self.problems)} problems: repair them, then check again",
+        ]
+
 
 def check_dataset(
     name_or_yaml: str,
