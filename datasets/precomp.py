@@ -32,7 +32,7 @@ def open_dataset(name_or_yaml: str, data_root: Path | None = None) -> Dataset:
     first use. Raises DataError where there is no such data set or folder.
     """
     spec = find_spec(name_or_yaml)
-    root = Path(data_root or os.environ.get("ITM_DATA") or "data")
+    root = Path(data_root or os.environ.get("ITM_DATA") or "data").expanduser()
     if spec.generated and not (root / spec.name / "precomp").is_dir():
         from datasets.demo import ensure_demo  # draws pictures: only where demo is used
 
@@ -138,12 +138,13 @@ class Dataset:
             if not self.features_path(name).exists():
                 raise DataError(self._missing_features(name))
             features = self._features(name)
-        tokenizer, tokens = self._tokens(name, layout, inputs.text, vocabulary)
+        texts = np.flatnonzero(layout.image_of_text < n_images)  # captions in use, in file order
+        tokenizer, tokens = self._tokens(name, texts, inputs.text, vocabulary)
         sidecars = {
             sidecar: open_sidecar(self.spec, sidecar, self.folder, name, layout)
             for sidecar in (*inputs.image_sidecars, *inputs.text_sidecars)
         }
-        return Split(self, name, layout, n_images, features, tokenizer, tokens, sidecars)
+        return Split(self, name, layout, n_images, texts, features, tokenizer, tokens, sidecars)
 
     def word_counts(self, split: str) -> np.ndarray:
         """(n_texts,) words of each caption without `<start>` and `<end>`, of the ready-made ids where there are any."""
@@ -185,18 +186,20 @@ class Dataset:
         return features
 
     def _tokens(
-        self, split: str, layout: Layout, text: Words | WordPieces | None, vocabulary: Vocabulary | None
+        self, split: str, texts: np.ndarray, text: Words | WordPieces | None, vocabulary: Vocabulary | None
     ) -> tuple[WordTokenizer | WordPieceTokenizer | None, Tokens | None]:
+        """The tokenizer that `text` asks for, and the ids of the captions `texts`."""
         if text is None:
             return None, None
+        layout = self.layout(split)
         if isinstance(text, WordPieces):
             pieces = WordPieceTokenizer(text.model)
-            return pieces, pieces.encode(layout.captions)
+            return pieces, pieces.encode([layout.captions[i] for i in texts])
         words = WordTokenizer(vocabulary or self.vocabulary(text))
         path = self.precomputed_path(split)
         if text.precomputed and path.exists():
-            return words, words.read_precomputed(path, layout.n_texts)
-        return words, self._split_words(split).tokens(words.vocabulary)
+            return words, words.read_precomputed(path, layout.n_texts).take(texts)
+        return words, self._split_words(split).tokens(words.vocabulary).take(texts)
 
     def _split_words(self, split: str) -> SplitWords:
         if split not in self._words:
@@ -255,21 +258,20 @@ class Split:
         name: str,
         layout: Layout,
         n_images: int,
+        texts: np.ndarray,
         features: np.ndarray | None,
         tokenizer: WordTokenizer | WordPieceTokenizer | None,
         tokens: Tokens | None,
         sidecars: dict[str, Sidecar],
     ) -> None:
-        texts = np.flatnonzero(layout.image_of_text < n_images)  # captions in use, in file order
         self.dataset, self.name, self.n_images, self.n_texts = dataset, name, n_images, len(texts)
         self.captions = [layout.captions[i] for i in texts]
         self.image_ids = layout.image_ids[:n_images]
         self.image_of_text = torch.from_numpy(layout.image_of_text[texts])
         self.first_text_of_image = torch.from_numpy(np.searchsorted(texts, layout.first_text[:n_images]))
         self.features, self.tokenizer, self.sidecars = features, tokenizer, sidecars
-        self._texts = texts
+        self._texts, self._tokens = texts, tokens
         self._feature_rows = None if features is None else layout.image_rows(len(features))
-        self._tokens = None if tokens is None else tokens.take(texts)
 
     @property
     def text_lengths(self) -> Tensor:

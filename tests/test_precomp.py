@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 
@@ -7,7 +8,7 @@ import torch
 from trees import write_coco, write_f30k, write_split, write_vocabulary
 
 from datasets.augment import Augmentation
-from datasets.batch import Inputs, Words
+from datasets.batch import Inputs, WordPieces, Words
 from datasets.errors import DataError
 from datasets.precomp import Split, open_dataset
 
@@ -92,6 +93,23 @@ def test_pairs_hold_each_captions_image_words_and_sidecars(f30k, tmp_path):
         assert words == ["<start>", *captions[text].lower().split(), "<end>"]
     gallery = train.images([11, 0])
     assert np.array_equal(gallery.sidecars["descriptions_star"].numpy(), descriptions[[55, 0]])
+
+
+def test_word_pieces_of_pairs_and_their_augmentation(f30k, tmp_path):
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "near", "the", ".", *"abcdefghijklmnopqrstuvwxyz"]
+    pieces = [f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]  # other words fall into letters
+    (tmp_path / "vocab.txt").write_text("\n".join(dict.fromkeys([*words, *pieces])))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    train = f30k.split("train", Inputs(text=WordPieces(str(tmp_path))), limit=3)
+    plain = train.pairs(range(15))
+    letters = sum(len(word) if word not in words else 1 for word in train.captions[4].lower().split())
+    assert plain.texts.lengths[4] == letters + 2
+    assert plain.texts.words[4, 0] == 2
+    assert plain.texts.words[4, letters + 1] == 3
+    drawn = train.pairs([4] * 400, Augmentation(), np.random.default_rng(0))
+    assert (drawn.texts.words[:, 0] == 2).all()
+    assert (drawn.texts.words == 4).any()
+    assert len(drawn.texts.lengths.unique()) > 3
 
 
 def test_augmented_pairs_drop_regions_and_boxes_alike(tmp_path):
