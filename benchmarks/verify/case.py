@@ -105,7 +105,7 @@ def difference(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
     found, expected = found.astype(np.float64), expected.astype(np.float64)
     same = (found == expected) | (np.isnan(found) & np.isnan(expected))
     with np.errstate(invalid="ignore"):
-        return np.where(same, 0, np.nan_to_num(np.abs(found - expected), nan=np.inf))
+        return np.where(same, 0, np.nan_to_num(np.abs(found - expected), nan=np.inf, posinf=np.inf))
 
 
 def worst(errors: np.ndarray, tolerance: np.ndarray) -> tuple[float, float]:
