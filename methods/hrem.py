@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor
@@ -14,6 +14,7 @@ from methods.fragments import FragmentEncoder
 from methods.instance_graph import Attends, InstanceGraph
 from methods.losses import MARGIN, diagonal, hinge_loss, same_image
 from methods.normalise import l2norm
+from methods.official import TEXT_TENSORS, Official, Tensors, region_tensors, region_values, text_values
 from methods.regions import RegionProjection
 from methods.registry import register
 from methods.text_encoders import text_encoder
@@ -62,6 +63,57 @@ class HREMConfig(MethodConfig):
     graph_lr_factor: float = 1.0
 
 
+CUTOFFS = {"f30k": 1.7, "coco": 1.9}  # fixed per data set in the released code
+SAME_OPTIONS = {
+    "nhead": "heads",
+    "dropout": "dropout",
+    "residual_weight": "residual_weight",
+    "margin": "margin",
+    "mask_repeat": "mask_repeat",
+    "threshold": "threshold",
+    "topk": "topk",
+    "mask_weight": "mask_weight",
+    "reg_loss_weight": "reg_weight",
+    "cross_loss": "cross_loss",
+    "graph_lr_factor": "graph_lr_factor",
+}
+LOSSES: dict[str, LossName] = {"trip": "trip", "vse": "hinge"}
+LOSS_OPTIONS = {"base_loss": "base_loss", "gnn_loss": "graph_loss"}
+
+
+def _configure(tensors: Tensors, options: dict[str, Any], config: HREMConfig) -> dict[str, Any]:
+    known = {ours: options[theirs] for theirs, ours in SAME_OPTIONS.items() if theirs in options}
+    known |= {ours: LOSSES[options[theirs]] for theirs, ours in LOSS_OPTIONS.items() if theirs in options}
+    return {
+        **region_values(tensors, "img_enc.fc."),
+        "text": text_values(tensors, config.text),
+        "cutoff": CUTOFFS.get(options.get("dataset"), config.cutoff),
+        **known,
+    }
+
+
+def _relevance_tensors(name: str) -> dict[str, str | None]:
+    """One of the relevance MLPs; ours has no third layer between its two."""
+    official, ours = f"criterion.adj_model.adj_learning.{name}.", f"graph.adjacency.{name}."
+    return {f"{official}0.": f"{ours}0.", f"{official}3.": f"{ours}2."}
+
+
+OFFICIAL = Official(
+    parts=("img_enc", "txt_enc"),
+    tensors={
+        **region_tensors("img_enc.fc."),
+        **TEXT_TENSORS,
+        "img_enc.aggr.layers.0.": "image_fragments.relation.",
+        "txt_enc.aggr.layers.0.": "text_fragments.relation.",
+        "criterion.gnn.layers.0.": "graph.layers.0.",
+        **_relevance_tensors("mlp_t2i"),
+        **_relevance_tensors("mlp_i2t"),
+    },
+    configure=_configure,
+    absent=("graph.",),
+)
+
+
 @register("hrem")
 class HREM(EmbeddingMethod):
     """Region projection and text encoder, each with fragment relations; an instance graph shapes them in training.
@@ -72,6 +124,8 @@ class HREM(EmbeddingMethod):
     """
 
     Config = HREMConfig
+    official = OFFICIAL
+    released_selection = "test"
     phases = ("graph", "max_violation")
     variants = ("fusion", "standalone", "full")
     ensembles: ClassVar[dict[str, tuple[str, ...]]] = {"full": ("fusion", "standalone")}

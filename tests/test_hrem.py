@@ -1,6 +1,8 @@
 """HREM: its embeddings depend on their item alone, its phases, switches, groups and recipe do what they say."""
 
+import argparse
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,11 +14,13 @@ from methods.base import Progress
 from methods.errors import MethodError
 from methods.hrem import HREM, HREMConfig
 from methods.losses import same_image
+from methods.official import import_checkpoint, read_checkpoint
 from methods.recipe import resolve
 from methods.registry import find_method
 from methods.text_encoders import TextConfig
 from methods.triplet import largest_weights
 
+CHECKPOINT = Path(__file__).parent / "golden" / "hrem" / "bert-regions" / "checkpoint.pth"
 D, REGION_DIM, VOCABULARY = 16, 6, 30
 WARM_UP = Progress(step=0, epoch=1, phases=frozenset({"max_violation"}))
 GRAPH = Progress(step=1, epoch=1, phases=frozenset({"max_violation", "graph"}))
@@ -231,3 +235,27 @@ def test_variants():
     assert recipe("demo").config.interaction == "fusion"
     assert recipe("demo", "standalone").config.interaction == "standalone"
     assert HREM.ensembles == {"full": ("fusion", "standalone")}
+
+
+def test_an_official_checkpoint_brings_sizes_and_options_and_leaves_the_graph_as_it_begins():
+    tiny = HREMConfig(text=TextConfig(bert="tiny", bert_sizes={"num_attention_heads": 2}))
+    method = import_checkpoint(CHECKPOINT, HREM, tiny)
+    config = method.config
+    assert (config.embed_size, config.region_dim, config.heads, config.dropout) == (32, 24, 4, 0.0)
+    assert (config.base_loss, config.cutoff, config.reg_weight, config.cross_loss) == ("trip", 1.7, 10, True)
+    text = read_checkpoint(CHECKPOINT)[0][1]
+    assert torch.equal(method.text_fragments.relation.linear2.bias, text["aggr.layers.0.linear2.bias"])
+    torch.testing.assert_close(method.graph.adjacency.mlp_t2i[0].weight, method.graph.adjacency.mlp_i2t[0].weight)
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused_by_name(tmp_path):
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        content = torch.load(CHECKPOINT, weights_only=True)
+    image, text = content["model"]
+    image["aggr.layers.1.norm1.bias"] = image.pop("aggr.layers.0.norm1.bias")
+    torch.save({"model": [image, text]}, tmp_path / "odd.pth")
+    tiny = HREMConfig(heads=4, text=TextConfig(bert="tiny", bert_sizes={"num_attention_heads": 2}))
+    with pytest.raises(MethodError) as refused:
+        import_checkpoint(tmp_path / "odd.pth", HREM, tiny)
+    assert "missing: image_fragments.relation.norm1.bias" in str(refused.value)
+    assert "unexpected: img_enc.aggr.layers.1.norm1.bias" in str(refused.value)

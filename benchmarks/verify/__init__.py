@@ -16,6 +16,7 @@ from methods.recipe import nearest
 FAMILIES = {
     "gpo": "benchmarks.verify.gpo",
     "gsmn": "benchmarks.verify.gsmn",
+    "hrem": "benchmarks.verify.hrem",
     "protocol": "benchmarks.verify.protocol",
     "text": "benchmarks.verify.text",
 }
