@@ -12,13 +12,15 @@ import errno
 import hashlib
 import os
 import shutil
+import time
 import uuid
 from pathlib import Path
 
 from datasets.demo.write import write_demo
 from datasets.errors import DataError
 
-MEGABYTES = 130  # what the data set takes on disk
+MEGABYTES = 120  # what the data set takes on disk
+ABANDONED_AFTER = 3600  # seconds; writing takes a few
 
 
 def ensure_demo(cache: Path | None = None) -> Path:
@@ -29,12 +31,13 @@ def ensure_demo(cache: Path | None = None) -> Path:
     several processes at once all end with one complete copy. Raises DataError where the folder cannot be written.
     """
     cache = cache or default_cache()
-    root = cache / f"demo-{generator_hash()}"
+    root = cache / f"demo-{source_hash()}"
     if root.is_dir():
         return root
-    part = cache / f".{root.name}-{uuid.uuid4().hex}.part"
+    part = cache / f".demo-{uuid.uuid4().hex}.part"
     try:
         part.mkdir(parents=True)
+        _remove_abandoned(cache)
         write_demo(part)
         _publish(part, root)
     except OSError as error:
@@ -49,25 +52,32 @@ def ensure_demo(cache: Path | None = None) -> Path:
 
 def default_cache() -> Path:
     """$ITM_CACHE, or ~/.cache/itm-harness."""
-    return Path(os.environ.get("ITM_CACHE") or Path.home() / ".cache" / "itm-harness")
+    return Path(os.environ.get("ITM_CACHE") or "~/.cache/itm-harness").expanduser()
 
 
-def generator_hash() -> str:
-    """Twelve hex digits that change with any source file of the generator."""
+def source_hash(folder: Path = Path(__file__).parent) -> str:
+    """Twelve hex digits that change with the name or content of any Python file in `folder`."""
     digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
+    for source in sorted(folder.glob("*.py")):
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
 
 
+def _remove_abandoned(cache: Path) -> None:
+    """Remove what processes that were killed have left: nobody writes for so long."""
+    for part in cache.glob(".demo-*.part"):
+        with contextlib.suppress(OSError):
+            if time.time() - part.stat().st_mtime > ABANDONED_AFTER:
+                shutil.rmtree(part, ignore_errors=True)
+
+
 def _publish(part: Path, root: Path) -> None:
-    """Give a complete folder its name; another process that was faster has written the same."""
-    with contextlib.suppress(FileExistsError):
-        try:
-            part.rename(root)
-        except OSError as error:
-            if error.errno != errno.ENOTEMPTY:
-                raise
+    """Give a complete folder its name, unless a faster process has: it has written the same."""
+    try:
+        part.rename(root)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
 
 
 def _reason(error: OSError) -> str:
