@@ -169,6 +169,22 @@ def verify(folder: Annotated[Path, typer.Argument(help="Golden cases: tests/gold
     raise typer.Exit(0 if all(report.passed for report in reports) else 1)
 
 
+@app.command()
+def bench(
+    method: Annotated[str, typer.Option(help="Methods, separated by commas.")] = "gsmn,hrem",
+    steps: Annotated[int, typer.Option(help="Steps of the fast path to average over.", min=1)] = 5,
+    reference: Annotated[bool, typer.Option(help="Time the plain reference too (slow).")] = True,
+) -> None:
+    """Milliseconds per training step of the fast path and of the plain reference, d 1024, 36 regions, 20 words."""
+    from benchmarks.bench import bench as bench_methods
+
+    rows = [
+        (t.method, t.phase, str(t.batch), f"{t.fast:.0f}", "" if t.reference is None else f"{t.reference:.0f}")
+        for t in bench_methods(method.split(","), steps, reference)
+    ]
+    _show_table(("method", "phase", "batch", "fast, ms", "reference, ms"), rows)
+
+
 @data_app.command("check")
 def check(dataset: DatasetName, data_root: DataRoot = None) -> None:
     """Say what is there, what is missing, for which methods, and whether shapes, counts and values are right."""
