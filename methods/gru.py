@@ -1,8 +1,8 @@
-"""The word GRU on a CPU: the same function as nn.GRU on packed words, in two thirds of its time.
+"""A bidirectional GRU whose directions are averaged; on a CPU in two thirds of the time of nn.GRU.
 
 nn.GRU's backward pass on a CPU fills a gradient of the size of the whole input at every time step, multiplies small
-matrices for the weights, and projects a word as often as it occurs. Here both directions advance together, each weight
-gradient is one product, and each distinct word is projected once.
+matrices for the weights, and projects an input as often as it occurs. Here both directions advance together, each
+weight gradient is one product, and each distinct input is projected once.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import embedding
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 
 @dataclass(frozen=True)
@@ -41,23 +43,25 @@ class TimeMajor:
         return values.new_zeros(*shape, values.shape[1]).index_put((self.rows, times), values)
 
 
-def mean_of_directions(embed: nn.Embedding, rnn: nn.GRU, words: Tensor, lengths: Tensor) -> Tensor:
-    """words: (B, L) ids, lengths: (B,). Returns the mean of both directions, (B, L, h), zero behind each length.
+def mean_of_directions(rnn: nn.GRU, table: Tensor, ids: Tensor, lengths: Tensor) -> Tensor:
+    """The mean of a GRU's two directions over rows of `table`.
 
-    rnn: one layer, bidirectional; it lends its weights.
+    rnn: one layer, bidirectional. table: (V, D), ids: (B, L) into it, lengths: (B,), on a CPU or where ids are.
+    Returns (B, L, h), zero behind each length.
     """
-    layout = TimeMajor.of(lengths, words.shape[1])
-    distinct, index = words.unique(return_inverse=True)
-    projected = torch.baddbmm(
-        _both(rnn, "bias_ih")[:, None], embed(distinct).expand(2, -1, -1), _both(rnn, "weight_ih").mT
-    )
+    if ids.device.type != "cpu":
+        packed = pack_padded_sequence(embedding(ids, table), lengths.cpu(), batch_first=True, enforce_sorted=False)
+        states, _ = pad_packed_sequence(rnn(packed)[0], batch_first=True, total_length=ids.shape[1])
+        return states.unflatten(2, (2, -1)).mean(dim=2)
+    layout = TimeMajor.of(lengths, ids.shape[1])
+    distinct, index = ids.unique(return_inverse=True)
+    inputs = embedding(distinct, table).expand(2, -1, -1)  # (2, U, D)
+    projected = torch.baddbmm(_both(rnn, "bias_ih")[:, None], inputs, _both(rnn, "weight_ih").mT)
     gates = torch.stack(
         [projected[d].index_select(0, index[layout.rows, t]) for d, t in enumerate((layout.times, layout.mirrored))]
     )  # (2, T, 3h)
     forward, backward = _Sweep.apply(gates, _both(rnn, "weight_hh"), _both(rnn, "bias_hh"), layout.sizes)
-    return (
-        layout.padded(forward, layout.times, words.shape) + layout.padded(backward, layout.mirrored, words.shape)
-    ) / 2
+    return (layout.padded(forward, layout.times, ids.shape) + layout.padded(backward, layout.mirrored, ids.shape)) / 2
 
 
 def _both(rnn: nn.GRU, name: str) -> Tensor:

@@ -13,8 +13,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from methods.gru import mean_of_directions
 from methods.text_encoders import valid_positions
 
 PADDED = -10000.0
@@ -106,13 +106,11 @@ class GPOPooling(nn.Module):
         """
         device = self.linear.weight.device
         codes = rank_codes(longest, self.code_size, device).to(self.linear.weight.dtype)  # (longest, code)
-        lengths = torch.arange(longest, 0, -1)
-        packed = pack_padded_sequence(codes.expand(longest, -1, -1), lengths, batch_first=True)
-        states, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True)  # (longest, longest, 2·hidden)
-        forward, backward = states.chunk(2, dim=-1)
-        scores = self.linear((forward + backward) / 2).squeeze(2)
+        ranks = torch.arange(longest, device=device).expand(longest, -1)
+        states = mean_of_directions(self.gru, codes, ranks, torch.arange(longest, 0, -1))  # (longest, longest, hidden)
         valid = valid_positions(torch.arange(longest, 0, -1, device=device), longest)
-        return (scores.masked_fill(~valid, PADDED) / self.temperature).softmax(dim=1)
+        scores = self.linear(states).squeeze(2).masked_fill(~valid, PADDED)
+        return (scores / self.temperature).softmax(dim=1)
 
 
 def rank_codes(n: int, size: int, device: torch.device | str = "cpu") -> Tensor:

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from datasets.batch import WordPieces, Words
 from methods.errors import MethodError
@@ -66,12 +65,7 @@ class BiGRUEncoder(nn.Module):
 
     def forward(self, words: Tensor, lengths: Tensor) -> Tensor:
         """words: (B, L), lengths: (B,). Returns (B, L, d), zero behind each length."""
-        if words.device.type == "cpu":
-            return mean_of_directions(self.embed, self.rnn, words, lengths)
-        packed = pack_padded_sequence(self.embed(words), lengths.cpu(), batch_first=True, enforce_sorted=False)
-        states, _ = pad_packed_sequence(self.rnn(packed)[0], batch_first=True, total_length=words.shape[1])
-        forward, backward = states.chunk(2, dim=-1)
-        return (forward + backward) / 2
+        return mean_of_directions(self.rnn, self.embed.weight, words, lengths)
 
 
 def text_encoder(config: TextConfig, embed_size: int) -> BertEncoder | BiGRUEncoder:
