@@ -64,7 +64,7 @@ class HREMConfig(MethodConfig):
 
 
 CUTOFFS = {"f30k": 1.7, "coco": 1.9}  # fixed per data set in the released code
-SAME_OPTIONS = {
+OPTIONS = {  # of the released script -> ours
     "nhead": "heads",
     "dropout": "dropout",
     "residual_weight": "residual_weight",
@@ -77,18 +77,19 @@ SAME_OPTIONS = {
     "cross_loss": "cross_loss",
     "graph_lr_factor": "graph_lr_factor",
 }
-LOSSES: dict[str, LossName] = {"trip": "trip", "vse": "hinge"}
 LOSS_OPTIONS = {"base_loss": "base_loss", "gnn_loss": "graph_loss"}
+LOSSES: dict[str, LossName] = {"trip": "trip", "vse": "hinge"}
 
 
 def _configure(tensors: Tensors, options: dict[str, Any], config: HREMConfig) -> dict[str, Any]:
-    known = {ours: options[theirs] for theirs, ours in SAME_OPTIONS.items() if theirs in options}
-    known |= {ours: LOSSES[options[theirs]] for theirs, ours in LOSS_OPTIONS.items() if theirs in options}
+    known = {ours: options[theirs] for theirs, ours in OPTIONS.items() if theirs in options}
+    losses = {ours: LOSSES[options[theirs]] for theirs, ours in LOSS_OPTIONS.items() if options.get(theirs) in LOSSES}
     return {
         **region_values(tensors, "img_enc.fc."),
         "text": text_values(tensors, config.text),
         "cutoff": CUTOFFS.get(options.get("dataset"), config.cutoff),
         **known,
+        **losses,
     }
 
 
@@ -147,20 +148,20 @@ class HREM(EmbeddingMethod):
 
     def embed_images(self, images: ImageBatch) -> Tensor:
         """(B, d), of length 1."""
-        return self._pooled(self.image_fragments, self.regions(images.regions), images.lengths)
+        return _embedding(self.image_fragments, self.regions(images.regions), images.lengths)
 
     def embed_texts(self, texts: TextBatch) -> Tensor:
         """(B, d), of length 1."""
-        return self._pooled(self.text_fragments, self.words(texts.words, texts.lengths), texts.lengths)
+        return _embedding(self.text_fragments, self.words(texts.words, texts.lengths), texts.lengths)
 
     def features(self, batch: Batch) -> Terms:
-        """`image`, `text`: (B, d) embeddings; `regions`, `words`: (B, N or L, d) before any relation; their lengths."""
+        """`image`, `text`: (B, d) embeddings. `*_local`: (B, N or L, d) before any relation. `*_lengths`: (B,)."""
         images, texts = batch.images, batch.texts
         regions = self.regions(images.regions)
         words = self.words(texts.words, texts.lengths)
         return {
-            "image": self._pooled(self.image_fragments, regions, images.lengths),
-            "text": self._pooled(self.text_fragments, words, texts.lengths),
+            "image": _embedding(self.image_fragments, regions, images.lengths),
+            "text": _embedding(self.text_fragments, words, texts.lengths),
             "image_local": regions,
             "image_lengths": images.lengths,
             "text_local": words,
@@ -175,7 +176,7 @@ class HREM(EmbeddingMethod):
         if self.graph is None or not progress.reached("graph"):
             return {**terms, "total": terms["base"]}
         enhanced_image, enhanced_text, reg = self.graph(
-            image, text, features["image_local"].detach(), features["text_local"].detach(), features["text_lengths"]
+            image, text, features["image_local"], features["text_local"], features["text_lengths"]
         )
         pairs = {"graph_both": (enhanced_image, enhanced_text)}
         if config.cross_loss:
@@ -194,25 +195,23 @@ class HREM(EmbeddingMethod):
         masked = same_image(ids) if config.mask_repeat else diagonal(ids)
         return hinge_loss(similarity, masked, config.margin, hardest)
 
-    @staticmethod
-    def _pooled(encoder: FragmentEncoder, fragments: Tensor, lengths: Tensor) -> Tensor:
-        return l2norm(encoder(fragments, lengths))
-
     def parameter_groups(self) -> list[Group]:
         """Text without BERT, BERT at a lower rate, image, graph: untouched until its phase begins."""
-        text, bert = [*self.text_fragments.parameters()], []
-        if self.config.text.bert:
-            text, bert = [*self.words.linear.parameters(), *text], [*self.words.bert.parameters()]
-        else:
-            text = [*self.words.parameters(), *text]
+        bert = [*self.words.bert.parameters()] if self.config.text.bert else []
+        words = self.words.linear if bert else self.words
         graph = [] if self.graph is None else [*self.graph.parameters()]
         groups = [
-            Group("text", text),
+            Group("text", [*words.parameters(), *self.text_fragments.parameters()]),
             Group("bert", bert, lr_factor=self.config.bert_lr_factor),
             Group("image", [*self.regions.parameters(), *self.image_fragments.parameters()]),
             Group("graph", graph, lr_factor=self.config.graph_lr_factor, frozen_until="graph"),
         ]
         return [group for group in groups if group.parameters]
+
+
+def _embedding(encoder: FragmentEncoder, fragments: Tensor, lengths: Tensor) -> Tensor:
+    """(B, d), of length 1."""
+    return l2norm(encoder(fragments, lengths))
 
 
 def _fragment_encoder(config: HREMConfig, relations: bool) -> FragmentEncoder:
