@@ -102,6 +102,14 @@ def test_processes_share_the_batches_of_one(split):
     assert resumed == alone[7:12:3]
 
 
+def test_a_batch_is_augmented_alike_in_any_process(split):
+    arguments = {"batch_size": 8, "seed": 0, "epoch": 0, "augmentation": Augmentation(0.5, 0.5)}
+    alone = list(epoch_batches(split, **arguments))
+    for process in range(2):
+        own = list(epoch_batches(split, **arguments, process=process, processes=2))
+        assert all(same(a, b) for a, b in zip(own, alone[process::2], strict=True))
+
+
 @pytest.mark.parametrize("drop_last", [True, False])
 @pytest.mark.parametrize("processes", [1, 2, 3, 4])
 @pytest.mark.parametrize("batch_size", [4, 16, 64, 65])
