@@ -48,7 +48,7 @@ def evaluate_checkpoint(
         method.to(accelerator.device), test, Train().eval_batch_size, accelerator.device, accelerator.mixed_precision
     )
     if ours:
-        return benchmark_results(similarity, test.image_of_text, dataset.spec.benchmarks)[0]
+        return benchmark_results(similarity, test)[0]
     selection = entry.method.released_selection
     flags = {"imported", *run_flags(method, test, options.limit)}
     identity = RunIdentity(

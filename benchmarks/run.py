@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import shlex
 import shutil
 import time
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ from benchmarks.errors import RunError
 from benchmarks.evaluate import score_split
 from benchmarks.protocol import ensemble
 from benchmarks.records import Details, Epoch, Record, RunIdentity, read_record, record_path, write_record
-from benchmarks.scoring import benchmark_results
+from benchmarks.scoring import benchmark_results, benchmarks_of
 from datasets.batch import Inputs
 from datasets.errors import DataError
 from datasets.precomp import Split, open_dataset
@@ -51,12 +52,21 @@ class RunOptions:
     output: Path = Path()
     fresh: bool = False
     tensorboard: bool = False
-    command: str = ""
 
     @property
     def results(self) -> Path:
         """Where records go."""
         return self.output / "results"
+
+    def command(self, seed: int) -> str:
+        """The command that repeats a run; where data and results lie is left out."""
+        parts = ["--method", self.method, "--dataset", self.dataset]
+        parts += ["--variant", self.variant] if self.variant else []
+        for key, value in self.overrides.items():
+            parts += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+        parts += ["--precision", self.precision] if self.precision != "fp32" else []
+        parts += ["--limit", str(self.limit)] if self.limit else []
+        return f"python harness.py run {shlex.join(parts)} --seeds {seed}"
 
 
 class Job:
@@ -115,6 +125,7 @@ class Job:
     def identity(self, seed: int) -> RunIdentity:
         """What makes this run this run, known before it begins."""
         values = {**self.recipe.values(), **self.config.model_dump(mode="json")}
+        benchmarks_of(self.split("test"))  # refuses before training what could not be measured after it
         prints = [self.split(name).fingerprint() for name in self.split_names]
         return RunIdentity(
             method=self.entry.name,
@@ -221,7 +232,7 @@ def _begin_folder(job: Job, folder: Path, console: Console) -> None:
     if job.options.fresh or begun_with != job.code_hash:
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         (folder / "best.safetensors").unlink(missing_ok=True)
-    note.write_text(json.dumps({"code_hash": job.code_hash, "command": job.options.command}))
+    note.write_text(json.dumps({"code_hash": job.code_hash}))
 
 
 def _test(
@@ -262,7 +273,7 @@ def _file(
     accelerator: Accelerator,
     console: Console,
 ) -> Record:
-    trained = {**trained, "recipe_sources": job.recipe.sources, "command": job.options.command}
+    trained = {**trained, "recipe_sources": job.recipe.sources, "command": job.options.command(identity.seed)}
     record, details = measured(identity, similarity, job.split("test"), job.code_hash, accelerator, trained)
     if accelerator.is_main_process:
         console.print(f"record: {write_record(record, details, job.options.results)}", soft_wrap=True)
@@ -278,7 +289,7 @@ def measured(
     trained: dict[str, Any],
 ) -> tuple[Record, dict[str, Details]]:
     """The record of a run and its per-query details. trained: the fields that tell of its training."""
-    metrics, details = benchmark_results(similarity, test.image_of_text, test.dataset.spec.benchmarks)
+    metrics, details = benchmark_results(similarity, test)
     record = Record(
         **identity.model_dump(),
         **trained,

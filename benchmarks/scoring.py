@@ -5,20 +5,32 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from benchmarks.errors import RunError
 from benchmarks.protocol import Evaluation, evaluate_matrix, top_items
 from benchmarks.records import Details, Metrics
+from datasets.precomp import Split
 from datasets.spec import BenchmarkSpec
 
 
-def benchmark_results(
-    similarity: Tensor, image_of_text: Tensor, benchmarks: list[BenchmarkSpec]
-) -> tuple[dict[str, Metrics], dict[str, Details]]:
-    """Metrics and details of each benchmark of a data set. similarity: (n_images, n_texts)."""
+def benchmarks_of(test: Split) -> list[BenchmarkSpec]:
+    """The benchmarks that the test split can be measured on: those into whose folds its images divide.
+
+    Only after --limit can there be others. Raises RunError where none is left.
+    """
+    usable = [b for b in test.dataset.spec.benchmarks if test.n_images % b.folds == 0]
+    if not usable:
+        folds = ", ".join(f"{b.name}: {b.folds}" for b in test.dataset.spec.benchmarks)
+        raise RunError(f"{test.n_images} test images do not divide into the folds of any benchmark ({folds}).")
+    return usable
+
+
+def benchmark_results(similarity: Tensor, test: Split) -> tuple[dict[str, Metrics], dict[str, Details]]:
+    """Metrics and details of each benchmark of a test split. similarity: (n_images, n_texts)."""
     metrics, details = {}, {}
-    for benchmark in benchmarks:
-        evaluation = evaluate_matrix(similarity, image_of_text, benchmark.folds)
+    for benchmark in benchmarks_of(test):
+        evaluation = evaluate_matrix(similarity, test.image_of_text, benchmark.folds)
         metrics[benchmark.name] = as_metrics(evaluation)
-        details[benchmark.name] = _details(similarity, image_of_text, benchmark.folds, evaluation)
+        details[benchmark.name] = _details(similarity, test.image_of_text, benchmark.folds, evaluation)
     return metrics, details
 
 

@@ -144,6 +144,20 @@ def test_a_limit_is_a_smoke_run(f30k, tmp_path, accelerator, quiet):
     assert {"limited", "nonstandard_size"} <= set(record.flags)
 
 
+def test_a_limit_that_folds_do_not_divide_leaves_their_benchmark_out(tmp_path, accelerator, quiet):
+    write_coco(tmp_path / "data")
+    (record,) = run(options(tmp_path / "data", tmp_path, "coco", limit=12), [0], accelerator, quiet)
+    assert set(record.metrics) == {"coco-5k"}
+
+
+def test_the_command_of_a_record_repeats_it(f30k, tmp_path, accelerator, quiet):
+    job = replace(options(f30k, tmp_path, limit=6), variant="vsepp")
+    (record,) = run(job, [3], accelerator, quiet)
+    assert record.command.startswith("python harness.py run --method gpo --dataset f30k --variant vsepp --set ")
+    assert "--set text.bert=null" in record.command
+    assert record.command.endswith("--limit 6 --seeds 3")
+
+
 def test_bf16_on_the_cpu_stays_finite_for_twenty_steps(f30k, tmp_path, quiet):
     from accelerate.state import AcceleratorState
 
