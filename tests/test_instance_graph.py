@@ -1,6 +1,7 @@
 """The instance graph of a whole batch against loops over captions and pairs, and its properties."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -21,12 +22,6 @@ def fragments(lengths, n_regions, seed=0):
     image, text = normalize(torch.randn(n, D).double()), normalize(torch.randn(n, D).double())
     regions, words = torch.randn(n, n_regions, D).double(), torch.randn(n, max(lengths), D).double()
     return image, text, regions, words, torch.tensor(lengths)
-
-
-def loop_adjacency(batched):
-    loops = reference.LoopAdjacency(batched.threshold, batched.topk).double()
-    loops.load_state_dict(batched.state_dict())
-    return loops
 
 
 @pytest.fixture(params=[2**31, 1])
@@ -54,10 +49,10 @@ def test_scores_equal_a_loop_over_pairs(lengths, n_regions):
 @pytest.mark.usefixtures("chunks")
 def test_adjacency_and_its_gradients_equal_a_loop_over_captions(lengths, n_regions):
     image, text, regions, words, n_words = fragments(lengths, n_regions)
-    batched = AdjacencyLearning(threshold=0.5, topk=10).double()
+    module = AdjacencyLearning(threshold=0.5, topk=10).double()
     results = []
-    for adjacency in (batched, loop_adjacency(batched)):
-        leaves = [image.clone().requires_grad_(), text.clone().requires_grad_(), *adjacency.parameters()]
+    for adjacency in (module, partial(reference.adjacency, module)):
+        leaves = [image.clone().requires_grad_(), text.clone().requires_grad_(), *module.parameters()]
         connected, relevance, regularisation = adjacency(*leaves[:2], regions, words, n_words)
         weights = torch.arange(relevance.numel()).double().cos().view_as(relevance)
         gradients = torch.autograd.grad((relevance * weights).sum() + regularisation, leaves)

@@ -9,8 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import leaky_relu, log_softmax, normalize, softmax
 
-from methods.hrem import HREM, HREMConfig
+from datasets.batch import Batch
+from methods.base import Progress, Terms
+from methods.fragments import FragmentEncoder
+from methods.hrem import HREM
 from methods.instance_graph import Adjacency, AdjacencyLearning
+from methods.losses import same_image
+from methods.normalise import l2norm
 from methods.triplet import Choice, sampling_weights
 
 
@@ -72,28 +77,43 @@ def closeness(a: Tensor, b: Tensor) -> Tensor:
     return torch.stack([torch.cdist(row[None], b)[0].neg().exp() for row in a])
 
 
-class LoopAdjacency(AdjacencyLearning):
-    """Connection and relevance with a loop over the captions."""
+def adjacency(
+    module: AdjacencyLearning, image: Tensor, text: Tensor, regions: Tensor, words: Tensor, lengths: Tensor
+) -> Adjacency:
+    """Connection and relevance with a loop over the captions. Arguments and result as of `module` itself."""
+    words, regions = normalize(words.detach(), dim=2), normalize(regions.detach(), dim=2)
+    t2i_means, i2t_means, t2i, i2t = [], [], [], []
+    for caption, length in zip(words, lengths.tolist(), strict=True):
+        t2i_mean, t2i_top, i2t_mean, i2t_top = caption_scores(caption, regions, length, module.topk)
+        t2i_means.append(t2i_mean)
+        i2t_means.append(i2t_mean)
+        t2i.append(module.mlp_t2i(t2i_top)[:, 0] + t2i_mean)
+        i2t.append(module.mlp_i2t(i2t_top)[:, 0] + i2t_mean)
+    t2i, i2t = torch.stack(t2i), torch.stack(i2t, dim=1)
+    means = [[image @ image.T, torch.stack(i2t_means, dim=1)], [torch.stack(t2i_means), text @ text.T]]
+    relevance = [[closeness(image, image), i2t], [t2i, closeness(text, text)]]
+    target = closeness(image, text).detach()
+    return Adjacency(
+        torch.cat([torch.cat([connection(m, module.threshold) for m in row], dim=1) for row in means]),
+        torch.cat([torch.cat(row, dim=1) for row in relevance]),
+        divergence(target, i2t) + divergence(target.T, t2i),
+    )
 
-    def forward(self, image: Tensor, text: Tensor, regions: Tensor, words: Tensor, lengths: Tensor) -> Adjacency:
-        """As of the batched form."""
-        words, regions = normalize(words.detach(), dim=2), normalize(regions.detach(), dim=2)
-        t2i_means, i2t_means, t2i, i2t = [], [], [], []
-        for caption, length in zip(words, lengths.tolist(), strict=True):
-            t2i_mean, t2i_top, i2t_mean, i2t_top = caption_scores(caption, regions, length, self.topk)
-            t2i_means.append(t2i_mean)
-            i2t_means.append(i2t_mean)
-            t2i.append(self.mlp_t2i(t2i_top)[:, 0] + t2i_mean)
-            i2t.append(self.mlp_i2t(i2t_top)[:, 0] + i2t_mean)
-        t2i, i2t = torch.stack(t2i), torch.stack(i2t, dim=1)
-        means = [[image @ image.T, torch.stack(i2t_means, dim=1)], [torch.stack(t2i_means), text @ text.T]]
-        relevance = [[closeness(image, image), i2t], [t2i, closeness(text, text)]]
-        target = closeness(image, text).detach()
-        return Adjacency(
-            torch.cat([torch.cat([connection(m, self.threshold) for m in row], dim=1) for row in means]),
-            torch.cat([torch.cat(row, dim=1) for row in relevance]),
-            divergence(target, i2t) + divergence(target.T, t2i),
-        )
+
+def k_max(fragments: Tensor, lengths: Tensor) -> Tensor:
+    """2-max pooling, one item after the other; an item of one fragment lowers k for those behind it, as released."""
+    k, pooled = 2, []
+    for rows, length in zip(fragments, lengths.tolist(), strict=True):
+        k = min(k, length)
+        pooled.append(rows[:length].sort(dim=0, descending=True).values[:k].mean(dim=0))
+    return torch.stack(pooled)
+
+
+def embed(encoder: FragmentEncoder, fragments: Tensor, lengths: Tensor) -> Tensor:
+    """One side's embeddings in training."""
+    related = encoder.related(fragments, lengths)
+    means = torch.stack([rows[:length].mean(dim=0) for rows, length in zip(related, lengths.tolist(), strict=True)])
+    return l2norm(encoder.residual_weight * k_max(fragments, lengths) + (1 - encoder.residual_weight) * means)
 
 
 def triplet_loss(similarity: Tensor, positives: Tensor, cutoff: float, choose: Choice) -> Tensor:
@@ -110,10 +130,27 @@ def triplet_loss(similarity: Tensor, positives: Tensor, cutoff: float, choose: C
     return total
 
 
-class ReferenceHREM(HREM):
-    """HREM with the loops of this module in place of the batched graph: for timing beside the fast path."""
+def reference_forward(method: HREM, batch: Batch, progress: Progress) -> Terms:
+    """The loss terms of a training step with trip losses, in loops: `method(batch, progress)` is the fast path."""
+    regions = method.regions(batch.images.regions)
+    words = method.words(batch.texts.words, batch.texts.lengths)
+    image = embed(method.image_fragments, regions, batch.images.lengths)
+    text = embed(method.text_fragments, words, batch.texts.lengths)
+    positives = same_image(batch.texts.image_ids)
 
-    def __init__(self, config: HREMConfig) -> None:
-        super().__init__(config)
-        if self.graph is not None:
-            self.graph.adjacency.__class__ = LoopAdjacency
+    def trip(image: Tensor, text: Tensor) -> Tensor:
+        return triplet_loss(image @ text.T, positives, method.config.cutoff, method.choose)
+
+    terms = {"base": trip(image, text)}
+    if not progress.reached("graph"):
+        return {**terms, "total": terms["base"]}
+    graph, instances = method.graph, torch.cat([image, text])
+    found = adjacency(graph.adjacency, image, text, regions, words, batch.texts.lengths)
+    for layer, attends in zip(graph.layers, graph.attends, strict=True):
+        instances = normalize(layer(instances[None], src_mask=graph.attention_mask(found, attends))[0], dim=1)
+    enhanced_image, enhanced_text = instances.split(len(image))
+    terms["graph_text"] = trip(image, enhanced_text)
+    terms["graph_image"] = trip(enhanced_image, text)
+    terms["graph_both"] = trip(enhanced_image, enhanced_text)
+    total = sum(terms.values()) + method.config.reg_weight * found.regularisation
+    return {**terms, "reg": found.regularisation, "total": total}
