@@ -29,11 +29,11 @@ VAGUE = {
 class Habits:
     """How often a writer says what. plain and medium: the unmarked texture and size. vague: "next to" for "left of"."""
 
-    shape: float = 0.9
-    colour: float = 0.75
-    texture: float = 0.5
+    shape: float = 0.95
+    colour: float = 0.85
+    texture: float = 0.6
     plain: float = 0.1
-    size: float = 0.4
+    size: float = 0.45
     medium: float = 0.05
     vague: float = 0.15
 

@@ -14,11 +14,11 @@ import numpy as np
 
 from datasets.demo.scenes import BACKGROUNDS, CANVAS, COLOURS, SHAPES, SIZES, TEXTURES, Scene, SceneObject, boxes, pick
 
-REGIONS = 14
+REGIONS = 12
 WIDTH = 64
-FEATURE_NOISE = 0.25  # standard deviation of each entry of a feature; the content's is about 0.3
-CODE_NOISE = 0.2  # of each entry of an object's code, the same in all its regions
-MISSED, SPLIT, REPEATED, UNION = 0.06, 0.25, 0.3, 0.5  # shares of the objects, and of the relations for unions
+FEATURE_NOISE = 0.22  # standard deviation of each entry of a feature; the content's is about 0.7
+CODE_NOISE = 0.17  # of each entry of an object's code, the same in all its regions
+MISSED, SPLIT, REPEATED, UNION = 0.05, 0.25, 0.3, 0.5  # shares of the objects, and of the relations for unions
 VALUES = [
     f"{name} {value}"
     for name, values in (

@@ -19,8 +19,8 @@ from datasets.demo.scenes import INVERSE, Kind, Scene, SceneObject, boxes, place
 SENTENCE_WIDTH = 128
 CLIP_WIDTH = 64
 CLIP_NORM = 10.0  # about that of ViT-B/32's vectors, which are not normalised either
-SENTENCE_NOISE = 0.8  # length of the noise beside a unit vector
-CLIP_NOISE = 0.9
+SENTENCE_NOISE = 1.0  # length of the noise beside a unit vector
+CLIP_NOISE = 0.6
 PAIR_WEIGHT = 0.7  # two attributes of one object together: what tells a red circle from a circle beside something red
 LINK_WEIGHT = 0.8
 CANONICAL = {inverse: kind for kind, inverse in INVERSE.items()}
