@@ -14,7 +14,7 @@ from datasets.demo import words
 from datasets.demo.clauses import favour, relate, under_preposition
 from datasets.demo.meaning import Entity, Link, Meaning, Text
 from datasets.demo.scenes import INVERSE, Kind, Relation, Scene, SceneObject, boxes, pick, place
-from datasets.demo.syntax import Phrase, adverbial, conjoin, leaves, linearise, prepositional
+from datasets.demo.syntax import Pairs, Phrase, adverbial, conjoin, leaves, linearise, prepositional
 
 CAPTIONS_PER_IMAGE = 5
 VAGUE = {
@@ -55,20 +55,16 @@ def compose(scene: Scene, rng: np.random.Generator) -> Text:
     """One caption. About one in ten lacks its period, as human captions do."""
     writer = Writer(scene, rng)
     plan = pick(rng, (writer.about_relation, writer.list_objects, writer.locate, writer.count), (0.62, 0.2, 0.08, 0.1))
-    return finish([plan()], writer.meaning, period=rng.random() < 0.9)
+    tokens, pairs = sentence(plan(), period=rng.random() < 0.9)
+    return Text(tuple(tokens), pairs, writer.meaning)
 
 
-def finish(roots: list[Phrase], meaning: Meaning, period: bool = True) -> Text:
-    """Sentences with capital letters and periods. The pairs are those of the first sentence."""
-    tokens: list[str] = []
-    pairs = None
-    for root in roots:
-        if period:
-            root.after.append(Phrase("."))
-        said, tree = linearise(root)
-        tokens += [said[0].capitalize(), *said[1:]]
-        pairs = pairs or tree
-    return Text(tuple(tokens), pairs or [], meaning)
+def sentence(root: Phrase, period: bool = True) -> tuple[list[str], Pairs]:
+    """Words and dependency pairs of a tree, with a capital letter and a period."""
+    if period:
+        root.after.append(Phrase("."))
+    tokens, pairs = linearise(root)
+    return [tokens[0].capitalize(), *tokens[1:]], pairs
 
 
 class Writer:

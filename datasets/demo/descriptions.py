@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from datasets.demo import words
-from datasets.demo.captions import THOROUGH, Writer, finish
+from datasets.demo.captions import THOROUGH, Writer, sentence
 from datasets.demo.meaning import Entity, Meaning, Text
 from datasets.demo.scenes import BACKGROUNDS, COLOURS, SHAPES, SIZES, TEXTURES, Scene, SceneObject, pick
 
@@ -39,7 +39,7 @@ def dagger(scene: Scene, rng: np.random.Generator) -> Text:
     """Sentences about every object and every relation."""
     writer = Writer(misperceived(scene, DAGGER_ERROR, rng), rng, THOROUGH)
     roots = [writer.count_all(), *(writer.clause(relation) for relation in scene.relations)]
-    return finish(roots, writer.meaning)
+    return Text(tuple(word for root in roots for word in sentence(root)[0]), [], writer.meaning)
 
 
 def misperceived(scene: Scene, error: float, rng: np.random.Generator) -> Scene:

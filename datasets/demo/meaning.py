@@ -43,7 +43,7 @@ class Meaning:
 
 @dataclass(frozen=True)
 class Text:
-    """A caption or a description. pairs: [head, dependent], see syntax.linearise."""
+    """A caption or a description. pairs: [head, dependent], see syntax.linearise; descriptions have none."""
 
     words: tuple[str, ...]
     pairs: Pairs
