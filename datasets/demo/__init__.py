@@ -1,8 +1,9 @@
 """The embedded demo data set: scenes of simple objects, generated on first use into a cache folder.
 
 Its difficulty was set once, before methods were compared: twins (scenes.py), omissions (captions.py) and noise
-(regions.py) are such that GPO lands between 25 and 75 % R@1. Changing any of it makes a new data set, in a folder of
-its own, and old results stale.
+(regions.py) are such that GPO lands between 25 and 75 % R@1. When it was set, one run reached 53.2 image to text and
+31.0 text to image on demo-500, 72.4 and 48.5 on demo-100. As some captions are true of several pictures, a reader
+without any error would reach 80 text to image on demo-500. Changing the generator's output makes old results stale.
 """
 
 from __future__ import annotations
