@@ -1,0 +1,82 @@
+"""Checkpoints: what is read equals what was written; damage and misfits are named."""
+
+import pytest
+import torch
+
+from benchmarks.checkpoint import TrainingCheckpoints, load_model, read_about, save_model
+from benchmarks.errors import RunError
+
+
+def trained(width=3, seed=0):
+    torch.manual_seed(seed)
+    model = torch.nn.Sequential(torch.nn.Linear(2, width), torch.nn.BatchNorm1d(width))
+    optimizer = torch.optim.AdamW([{"params": model[0].parameters(), "lr": 0.1}, {"params": model[1].parameters()}])
+    for _ in range(3):
+        model(torch.randn(4, 2)).square().sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return model, optimizer
+
+
+def test_model_and_optimiser_come_back_bit_for_bit(tmp_path):
+    model, optimizer = trained()
+    checkpoints = TrainingCheckpoints(tmp_path / "checkpoints")
+    checkpoints.save(7, model, optimizer, {"epoch": 2, "order": [3, 1]})
+    other, other_optimizer = trained(seed=1)
+    state = checkpoints.load_newest(other, other_optimizer)
+    assert state == {"epoch": 2, "order": [3, 1]}
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), other.state_dict().values(), strict=True))
+    for m, o in ((model, optimizer), (other, other_optimizer)):
+        torch.manual_seed(5)
+        m(torch.randn(4, 2)).square().sum().backward()
+        o.step()
+    assert torch.equal(model[0].weight, other[0].weight)  # the moments and step counts were restored too
+
+
+def test_the_newest_two_are_kept_and_an_unfinished_one_is_ignored(tmp_path):
+    model, optimizer = trained()
+    checkpoints = TrainingCheckpoints(tmp_path)
+    for step in (1, 20, 3):
+        checkpoints.save(step, model, optimizer, {"step": step})
+    (tmp_path / "step-00000099.part").mkdir()
+    assert [p.name for p in checkpoints.all()] == ["step-00000003", "step-00000020"]
+    assert checkpoints.load_newest(model, optimizer)["step"] == 20
+
+
+def test_without_a_checkpoint_there_is_nothing_to_resume(tmp_path):
+    assert TrainingCheckpoints(tmp_path / "none").load_newest(*trained()) is None
+
+
+def test_a_model_file_says_what_it_is(tmp_path):
+    model, _ = trained()
+    save_model(tmp_path / "best.safetensors", model, {"method": "gpo", "vocabulary": ["ä", "b"]})
+    assert read_about(tmp_path / "best.safetensors") == {"method": "gpo", "vocabulary": ["ä", "b"]}
+    other, _ = trained(seed=1)
+    load_model(tmp_path / "best.safetensors", other)
+    assert torch.equal(other[1].running_mean, model[1].running_mean)
+
+
+def test_a_model_of_other_sizes_is_named(tmp_path):
+    model, _ = trained()
+    save_model(tmp_path / "best.safetensors", model, {})
+    with pytest.raises(RunError, match=r"of another shape \['0.bias', '0.weight'"):
+        load_model(tmp_path / "best.safetensors", trained(width=4)[0])
+    with pytest.raises(RunError, match=r"missing \['bias', 'weight'\]"):
+        load_model(tmp_path / "best.safetensors", torch.nn.Linear(2, 3))
+
+
+@pytest.mark.parametrize("content", [b"", b"nothing", b"\x00" * 100])
+def test_a_damaged_file_is_named(tmp_path, content):
+    (tmp_path / "best.safetensors").write_bytes(content)
+    with pytest.raises(RunError, match=r"best.safetensors is corrupt"):
+        read_about(tmp_path / "best.safetensors")
+    with pytest.raises(RunError, match=r"best.safetensors is corrupt"):
+        load_model(tmp_path / "best.safetensors", trained()[0])
+
+
+def test_a_foreign_safetensors_file_is_refused(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.ones(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(RunError, match="not written by this harness"):
+        read_about(tmp_path / "other.safetensors")
