@@ -118,7 +118,7 @@ class GSMN(Method):
         super().__init__(config)
         _refuse_remainders(config)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(torch.initial_seed() + (config.text_graph == "sparse"))
+            torch.default_generator.manual_seed(torch.initial_seed() + (config.text_graph == "sparse"))
             self.regions = nn.Linear(config.region_dim, config.embed_size)
             nn.init.xavier_uniform_(self.regions.weight)
             nn.init.zeros_(self.regions.bias)
@@ -217,7 +217,7 @@ class GSMN(Method):
         while start < len(order):
             left = len(order) - start
             pair_bytes = self._node_pair_bytes() * most_regions * lengths[start]
-            pairs = chunk_size(pair_bytes, len(images) * left, device, at_most=WORKING_BYTES[device.type])
+            pairs = chunk_size(pair_bytes, len(images) * left, device, WORKING_BYTES.get(device.type, 64 << 20))
             n_images = min(len(images), pairs, max(INNERMOST, math.isqrt(pairs)))
             n_texts = min(left, pairs // n_images)
             yield order[start : start + n_texts], n_images
@@ -225,9 +225,9 @@ class GSMN(Method):
 
     def _fits(self, images: Encoded, texts: Encoded) -> bool:
         """Can a training step keep what its gradient needs of all pairs?"""
-        device = texts["words"].values.device
-        node_pairs = len(images["regions"].values) * len(texts["words"].values)
-        return chunk_size(self._node_pair_bytes(), node_pairs, device, KEPT_BYTES[device.type]) == node_pairs
+        values = texts["words"].values
+        node_pairs, limit = len(images["regions"].values) * len(values), KEPT_BYTES.get(values.device.type, 2 << 30)
+        return chunk_size(self._node_pair_bytes(), node_pairs, values.device, limit) == node_pairs
 
     def _node_pair_bytes(self) -> int:
         """Per region and word: the block similarities, two products with Gram matrices, attention; float32."""
