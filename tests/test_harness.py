@@ -201,6 +201,27 @@ def test_our_own_checkpoint_scores_as_its_record_says(run, command, data, tmp_pa
     refused(command(*base[:2], "hrem", *base[3:], "--checkpoint", best), "gpo", "--method")
 
 
+def test_an_official_checkpoint_is_scored_and_filed_as_imported(command, tmp_path):
+    """The golden checkpoint of the official GPO with BiGRU: 24 numbers per region, 119 words and <mask>."""
+    write_f30k(tmp_path / "data", dim=24)
+    names = ["<pad>", "<start>", "<end>", "<unk>", *(f"word{i}" for i in range(115))]
+    ids = {name: i for i, name in enumerate(names)}
+    vocabulary = tmp_path / "data" / "vocab" / "f30k_precomp_vocab.json"
+    vocabulary.write_text(json.dumps({"word2idx": ids, "idx2word": {}, "idx": len(ids)}))
+    base = ["evaluate", "--method", "gpo", "--variant", "bigru", "--dataset", "f30k", "--data-root", tmp_path / "data"]
+    base += ["--checkpoint", ROOT / "tests" / "golden" / "gpo" / "bigru-regions" / "checkpoint.pth", "--device", "cpu"]
+    code, out, error = command(*base, "--output", tmp_path / "out", "--json")
+    assert code == 0, error
+    (path,) = (tmp_path / "out" / "results" / "records").glob("*.json")
+    record = json.loads(path.read_text())
+    assert "imported" in record["flags"]
+    assert record["recipe"]["region_dim"] == 24
+    assert record["metrics"] == json.loads(out)
+    del ids["word114"]
+    vocabulary.write_text(json.dumps({"word2idx": ids, "idx2word": {}, "idx": len(ids)}))
+    refused(command(*base, "--output", tmp_path / "out"), "knows 120 words", "119", "f30k_precomp_vocab.json")
+
+
 def test_a_checkpoint_that_is_none(command, data, tmp_path):
     base = ["evaluate", "--method", "gpo", "--dataset", "f30k", "--data-root", data, "--device", "cpu"]
     (tmp_path / "model_best.pth").write_bytes(b"nothing")
