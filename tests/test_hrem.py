@@ -9,6 +9,7 @@ import torch
 from torch.nn.functional import normalize
 
 from benchmarks.references.hrem import reference_forward, triplet_loss
+from benchmarks.run import RunOptions, run
 from datasets.batch import Batch, ImageBatch, TextBatch
 from methods.base import Progress
 from methods.errors import MethodError
@@ -19,6 +20,7 @@ from methods.recipe import resolve
 from methods.registry import find_method
 from methods.text_encoders import TextConfig
 from methods.triplet import largest_weights
+from tests.trees import write_f30k
 
 CHECKPOINT = Path(__file__).parent / "golden" / "hrem" / "bert-regions" / "checkpoint.pth"
 D, REGION_DIM, VOCABULARY = 16, 6, 30
@@ -259,3 +261,16 @@ def test_a_checkpoint_that_does_not_fit_is_refused_by_name(tmp_path):
         import_checkpoint(tmp_path / "odd.pth", HREM, tiny)
     assert "missing: image_fragments.relation.norm1.bias" in str(refused.value)
     assert "unexpected: img_enc.aggr.layers.1.norm1.bias" in str(refused.value)
+
+
+@pytest.mark.parametrize("sampler", ["shuffle", "neighbour"])
+def test_a_run_passes_through_all_phases(sampler, tmp_path, tiny_bert, accelerator, quiet):
+    write_f30k(tmp_path / "data")
+    sizes = {"embed_size": 32, "train.batch_size": 8, "train.epochs": 3, "text.bert": str(tiny_bert)}
+    overrides = {**sizes, "phases.graph": {"fraction": 0.4}, "train.sampler": sampler}
+    job = RunOptions("hrem", "f30k", data_root=tmp_path / "data", output=tmp_path, overrides=overrides)
+    (record,) = run(job, [0], accelerator, quiet)
+    assert record.first_steps == {"graph": round(0.4 * record.steps), "max_violation": record.steps // 3}
+    assert record.skipped_steps == 0
+    assert all(math.isfinite(epoch.loss) for epoch in record.history)
+    assert record.history[2].loss > 2 * record.history[0].loss  # four losses in place of one
