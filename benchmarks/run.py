@@ -38,6 +38,9 @@ from methods.recipe import resolve
 from methods.registry import find_method
 
 
+BEST = "best.safetensors"  # in a run's folder: the epoch that was selected
+
+
 @dataclass(frozen=True)
 class RunOptions:
     """What the command line asked for. overrides: dotted recipe key -> value. output: holds results/ and runs/."""
@@ -172,10 +175,10 @@ def run(options: RunOptions, seeds: list[int], accelerator: Accelerator, console
 def run_seed(job: Job, seed: int, accelerator: Accelerator, console: Console) -> Record:
     """One run, from wherever an earlier, identical command got to; a finished one is only reported."""
     identity = job.identity(seed)
-    done = _finished(job, identity, console)
+    folder = job.options.output / "runs" / identity.id
+    done = _finished(job, identity, folder, console)
     if done is not None:
         return done
-    folder = job.options.output / "runs" / identity.id
     began = time.monotonic()
     with _locked(folder) if accelerator.is_main_process else nullcontext():
         if accelerator.is_main_process:
@@ -194,10 +197,10 @@ def run_seed(job: Job, seed: int, accelerator: Accelerator, console: Console) ->
         return _test(job, identity, folder, method, trainer.run(), accelerator, began, console)
 
 
-def _finished(job: Job, identity: RunIdentity, console: Console) -> Record | None:
-    """The record of this very run, unless it is to be made anew or its code has changed."""
+def _finished(job: Job, identity: RunIdentity, folder: Path, console: Console) -> Record | None:
+    """The record of this very run, unless it is to be made anew, its code has changed, or it was made elsewhere."""
     path = record_path(identity, job.options.results)
-    if job.options.fresh or not path.exists():
+    if job.options.fresh or not path.exists() or not (folder / BEST).exists():
         return None
     record = read_record(path)
     if record.code_hash != job.code_hash:
@@ -231,7 +234,7 @@ def _begin_folder(job: Job, folder: Path, console: Console) -> None:
         console.print(f"{folder.name}: the code has changed since its checkpoints were written; starting over")
     if job.options.fresh or begun_with != job.code_hash:
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-        (folder / "best.safetensors").unlink(missing_ok=True)
+        (folder / BEST).unlink(missing_ok=True)
     note.write_text(json.dumps({"code_hash": job.code_hash}))
 
 
@@ -246,7 +249,7 @@ def _test(
     console: Console,
 ) -> Record:
     """Load the selected epoch, evaluate test once, file the record."""
-    best = folder / "best.safetensors"
+    best = folder / BEST
     load_model(best, method)
     similarity = score_split(
         method, job.split("test"), job.recipe.train.eval_batch_size, accelerator.device, accelerator.mixed_precision
@@ -324,7 +327,7 @@ def _run_ensemble(job: Job, members: list[Job], seed: int, accelerator: Accelera
     matrices = []
     for member in members:
         method = member.build(seed).to(accelerator.device)
-        load_model(job.options.output / "runs" / member.identity(seed).id / "best.safetensors", method)
+        load_model(job.options.output / "runs" / member.identity(seed).id / BEST, method)
         size = member.recipe.train.eval_batch_size
         matrices.append(score_split(method, member.split("test"), size, accelerator.device))
     identity = job.identity(seed)

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 import signal
 from dataclasses import replace
 
@@ -114,6 +115,10 @@ def test_a_finished_run_is_not_run_again_unless_asked(f30k, tmp_path, accelerato
     (second,) = run(options(f30k, tmp_path), [0], accelerator, quiet)
     assert "already done" in quiet.file.getvalue()
     assert second == first
+    shutil.rmtree(tmp_path / "runs")  # a record that came with the clone: the run itself was made elsewhere
+    steps = len(quiet.file.getvalue().splitlines())
+    run(options(f30k, tmp_path), [0], accelerator, quiet)
+    assert "epoch 3/3" in "".join(quiet.file.getvalue().splitlines()[steps:])
     (third,) = run(options(f30k, tmp_path, fresh=True), [0], accelerator, quiet)
     assert third.metrics == first.metrics
     assert third.created >= first.created
