@@ -37,7 +37,6 @@ from methods.base import Method
 from methods.recipe import resolve
 from methods.registry import find_method
 
-
 BEST = "best.safetensors"  # in a run's folder: the epoch that was selected
 
 
