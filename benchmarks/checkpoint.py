@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from benchmarks.errors import RunError
 
+BEST = "best.safetensors"  # in a run's folder: the epoch that was selected
 KEPT = 2
 FORMAT = "itm-harness-1"
 
@@ -60,13 +61,21 @@ class TrainingCheckpoints:
             _save(part / "model.safetensors", _tensors(method.state_dict()))
             _save(part / "optimizer.safetensors", tensors)
             _write_text(part / "state.json", json.dumps({**state, "optimizer": scalars}))
-            shutil.rmtree(target, ignore_errors=True)
-            os.replace(part, target)
+            self._swap(part, target)
         except OSError as error:
             shutil.rmtree(part, ignore_errors=True)
             raise _unwritable(target, error) from error
-        for old in self.all()[:-KEPT]:
+        for old in [*self.all()[:-KEPT], *self.folder.glob("*.part")]:
             shutil.rmtree(old, ignore_errors=True)
+
+    def _swap(self, part: Path, target: Path) -> None:
+        """Name a finished folder. One of the same step is moved aside first: a kill never leaves half of either."""
+        replaced = self.folder / f"{target.name}.old.part"
+        shutil.rmtree(replaced, ignore_errors=True)
+        if target.exists():
+            os.replace(target, replaced)
+        os.replace(part, target)
+        shutil.rmtree(replaced, ignore_errors=True)
 
     def all(self) -> list[Path]:
         """Complete checkpoints, oldest first."""

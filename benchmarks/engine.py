@@ -19,7 +19,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from rich.console import Console
 from torch import Tensor
 
-from benchmarks.checkpoint import TrainingCheckpoints, save_model
+from benchmarks.checkpoint import BEST, TrainingCheckpoints, save_model
 from benchmarks.display import training_display
 from benchmarks.errors import RunError
 from benchmarks.evaluate import encode_gallery, score_split
@@ -143,17 +143,17 @@ class Trainer:
     ) -> None:
         state, began = self.state, time.monotonic()
         self._set_learning_rate()
-        loss_sum = torch.tensor(state.loss_sum, dtype=torch.float64)
+        loss_sum = torch.tensor(state.loss_sum, device=self.accelerator.device)
         try:
             for batch in self._epoch_batches():
                 progress = Progress(state.step, state.epoch, self._phases())
                 terms = self._step(model, optimizer, batch.to(self.accelerator.device), progress)
-                loss_sum += terms["total"].detach().double().nan_to_num(0, 0, 0).cpu()
+                loss_sum += terms["total"].detach().nan_to_num(0, 0, 0)
                 if state.step % SHOWN_EVERY == 0:
                     self._show(terms, show)
                 state.step += 1
                 state.batch += 1
-                stop.raise_if_asked()
+                self._stop_if_asked(stop)
         finally:
             state.loss_sum = float(loss_sum)
             state.step_seconds += time.monotonic() - began
@@ -213,6 +213,13 @@ class Trainer:
             finite = self.accelerator.reduce(finite.float(), "mean") == 1
         return bool(finite)
 
+    def _stop_if_asked(self, stop: StopRequest) -> None:
+        """Raises Interrupted in every process after the same step, whichever of them was asked to stop."""
+        if self.accelerator.num_processes > 1:
+            asked = torch.tensor(float(stop.asked), device=self.accelerator.device)
+            stop.asked = bool(self.accelerator.reduce(asked, "sum") > 0)
+        stop.raise_if_asked()
+
     def _drop_frozen_gradients(self, progress: Progress) -> None:
         for group in self.groups:
             if group.frozen_until and not progress.reached(group.frozen_until):
@@ -246,7 +253,7 @@ class Trainer:
             state.best_epoch, state.best_rsum = state.epoch, -math.inf if rsum is None else rsum
             if self.accelerator.is_main_process:
                 about = {**self.about, "epoch": state.epoch, "dev_rsum": rsum}
-                save_model(self.folder / "best.safetensors", self.method, about)
+                save_model(self.folder / BEST, self.method, about)
         entry = {"epoch": state.epoch, "loss": loss, "lr": self.optimizer.param_groups[0]["lr"]}
         state.history.append(entry if rsum is None else {**entry, "dev_rsum": rsum})
         line = f"loss {loss:.3f}" + ("" if rsum is None else f", dev rsum {rsum:.1f} (best {state.best_rsum:.1f})")
@@ -255,7 +262,7 @@ class Trainer:
         state.epoch, state.batch, state.loss_sum = state.epoch + 1, 0, 0.0
         state.dev_seconds += time.monotonic() - began
         self._save()
-        stop.raise_if_asked()
+        self._stop_if_asked(stop)
         return f"{line}, {(state.step_seconds + state.dev_seconds) / 60:.1f} min"
 
     def _dev_rsum(self, stop: StopRequest) -> float:
@@ -265,7 +272,7 @@ class Trainer:
             self.recipe.train.eval_batch_size,
             self.accelerator.device,
             self.accelerator.mixed_precision,
-            stop.raise_if_asked,
+            stop.raise_if_asked if self.accelerator.num_processes == 1 else lambda: None,
         )
         return evaluate_matrix(similarity, self.dev.image_of_text).rsum
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from methods.base import Group, Method
+from methods.errors import MethodError
 from methods.recipe import Optim
 
 KINDS: dict[str, type[torch.optim.Optimizer]] = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
@@ -13,7 +14,7 @@ KINDS: dict[str, type[torch.optim.Optimizer]] = {"adamw": torch.optim.AdamW, "ad
 def build_optimizer(method: Method, optim: Optim) -> torch.optim.Optimizer:
     """AdamW or Adam over the method's groups, in their order; each keeps its `initial_lr` for the schedule.
 
-    Raises ValueError where a trained parameter is in no group or in two.
+    Raises MethodError where a trained parameter is in no group or in two.
     """
     groups = method.parameter_groups()
     _require_each_once(method, groups)
@@ -34,4 +35,7 @@ def _require_each_once(method: Method, groups: list[Group]) -> None:
     names = {id(p): name for name, p in method.named_parameters() if p.requires_grad}
     forgotten = [name for key, name in names.items() if key not in set(grouped)]
     if forgotten or len(grouped) != len(set(grouped)):
-        raise ValueError(f"parameter_groups() of {method.name} leaves out {forgotten} or names a parameter twice")
+        raise MethodError(
+            f"parameter_groups() of {method.name} leaves out {forgotten or 'none'} or names a parameter twice; "
+            f"name every trained parameter once."
+        )

@@ -22,7 +22,7 @@ from rich.console import Console
 from torch import Tensor
 
 from benchmarks import provenance
-from benchmarks.checkpoint import load_model, read_about
+from benchmarks.checkpoint import BEST, load_model, read_about
 from benchmarks.engine import Trainer, TrainingState
 from benchmarks.errors import RunError
 from benchmarks.evaluate import score_split
@@ -36,8 +36,6 @@ from datasets.text import Vocabulary
 from methods.base import Method
 from methods.recipe import resolve
 from methods.registry import find_method
-
-BEST = "best.safetensors"  # in a run's folder: the epoch that was selected
 
 
 @dataclass(frozen=True)

@@ -328,6 +328,8 @@ class Split:
         digest = hashlib.sha256(f"{self.dataset.spec.name} {self.name} {self.n_images} {self.n_texts}".encode())
         digest.update("\n".join(self.captions).encode())
         digest.update("\n".join(self.image_ids).encode())
+        if self._tokens is not None:  # the same captions have other ids with another vocabulary or tokenizer
+            digest.update(self._tokens.ids.tobytes())
         arrays = {"": self.features, **{name: s.array for name, s in sorted(self.sidecars.items())}}
         for name, array in arrays.items():
             if array is not None:

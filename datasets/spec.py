@@ -155,11 +155,14 @@ def _with_base(content: dict[str, Any], path: Path) -> dict[str, Any]:
     if base is None:
         return content
     files = {p.stem.removeprefix("_"): p for p in FOLDER.glob("*.yaml")}
-    if base not in files:
+    if str(base) not in files:
         known = ", ".join(sorted(files))
         raise DataError(f"{path}: extends: {base} is unknown{nearest(str(base), list(files))}; known: {known}.")
     inherited = _with_base(_read_yaml(files[base]), files[base])
-    sidecars = {**inherited.get("sidecars", {}), **(content.get("sidecars") or {})}
+    added = content.get("sidecars") or {}
+    if not isinstance(added, dict):
+        raise DataError(f"{path}: sidecars is a mapping of names to their files, not a {type(added).__name__}.")
+    sidecars = {**inherited.get("sidecars", {}), **added}
     return {**inherited, **content, "sidecars": sidecars}
 
 

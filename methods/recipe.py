@@ -157,7 +157,10 @@ def parse_override(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise MethodError(f"--set {text}: write key=value, for example --set optim.lr=3e-4.")
-    return key.strip(), _scalar(yaml.safe_load(value))
+    try:
+        return key.strip(), _scalar(yaml.safe_load(value))
+    except yaml.YAMLError as error:
+        raise MethodError(f"--set {text}: the value cannot be read; quote it, or close its brackets.") from error
 
 
 def _scalar(value: Any) -> Any:
@@ -186,21 +189,35 @@ def _blocks(file: Path | None, dataset: str, variant: str) -> list[dict[str, Any
         return []
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise MethodError(f"{file}: cannot be read as a YAML recipe: {error}") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise MethodError(f"{file}: cannot be read as a YAML recipe: {' '.join(str(error).split())}.") from error
+    if not isinstance(content, dict):
+        raise MethodError(f"{file}: holds no mapping; a recipe has defaults, datasets and variants.")
     unknown = set(content) - {"defaults", "datasets", "variants"}
     if unknown:
         raise MethodError(f"{file}: unknown section '{min(unknown)}'; a recipe has defaults, datasets and variants.")
     blocks = [
         *(content.get("defaults") or []),
-        *((content.get("datasets") or {}).get(dataset) or []),
-        *((content.get("variants") or {}).get(variant) or []),
+        *_section(content, "datasets", file).get(dataset, []),
+        *_section(content, "variants", file).get(variant, []),
     ]
-    return [b for b in blocks if _applies(b.get("when", {}), dataset, variant)]
+    for block in blocks:
+        if not isinstance(block, dict) or not isinstance(block.get("when", {}), dict):
+            raise MethodError(f"{file}: '{block}' is no block; each is a mapping of values with a source, in a list.")
+    return [b for b in blocks if _applies(b.get("when", {}), dataset, variant, file)]
 
 
-def _applies(when: dict[str, Any], dataset: str, variant: str) -> bool:
+def _section(content: dict[str, Any], name: str, file: Path) -> dict[str, list[Any]]:
+    section = content.get(name) or {}
+    if not isinstance(section, dict) or not all(isinstance(blocks, list) for blocks in section.values()):
+        raise MethodError(f"{file}: {name} is a mapping of names to lists of blocks.")
+    return section
+
+
+def _applies(when: dict[str, Any], dataset: str, variant: str, file: Path) -> bool:
     facts = {"dataset": dataset, "variant": variant}
+    if unknown := set(when) - set(facts):
+        raise MethodError(f"{file}: when: '{min(unknown)}' is unknown; it may name dataset and variant.")
     return all(facts[key] in (wanted if isinstance(wanted, list) else [wanted]) for key, wanted in when.items())
 
 

@@ -83,6 +83,10 @@ def load_bert(name: str) -> nn.Module:
     from transformers import AutoModel  # heavy: only where BERT is used
 
     try:
+        return AutoModel.from_pretrained(name, add_pooling_layer=False, local_files_only=True)  # without asking the hub
+    except (OSError, ValueError):
+        pass
+    try:
         return AutoModel.from_pretrained(name, add_pooling_layer=False)
     except (OSError, ValueError) as error:
         where = "is not a model folder" if Path(name).exists() else "was found neither as a folder nor in the hub cache"

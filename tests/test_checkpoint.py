@@ -1,5 +1,7 @@
 """Checkpoints: what is read equals what was written; damage and misfits are named."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -41,6 +43,28 @@ def test_the_newest_two_are_kept_and_an_unfinished_one_is_ignored(tmp_path):
     (tmp_path / "step-00000099.part").mkdir()
     assert [p.name for p in checkpoints.all()] == ["step-00000003", "step-00000020"]
     assert checkpoints.load_newest(model, optimizer)["step"] == 20
+
+
+def test_saving_a_step_again_never_leaves_half_of_it(tmp_path, monkeypatch):
+    """Killed while the older folder of the same step is removed: the newer one is already in its place."""
+    model, optimizer = trained()
+    checkpoints = TrainingCheckpoints(tmp_path)
+    checkpoints.save(7, model, optimizer, {"save": 1})
+    remove = shutil.rmtree
+
+    def killed(folder, ignore_errors):
+        if folder.exists() and folder.name != "step-00000007.part":
+            (folder / "model.safetensors").unlink()
+            raise KeyboardInterrupt
+        remove(folder, ignore_errors=ignore_errors)
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.save(7, model, optimizer, {"save": 2})
+    monkeypatch.undo()
+    assert checkpoints.load_newest(model, optimizer) == {"save": 2}
+    checkpoints.save(8, model, optimizer, {"save": 3})
+    assert not list(tmp_path.glob("*.part"))  # what the killed save left behind is swept
 
 
 def test_without_a_checkpoint_there_is_nothing_to_resume(tmp_path):

@@ -5,6 +5,7 @@ import torch
 
 from benchmarks.optimiser import build_optimizer
 from methods.base import EmbeddingMethod, Group, MethodConfig
+from methods.errors import MethodError
 from methods.recipe import Optim
 
 
@@ -40,8 +41,8 @@ def test_adam_is_not_adamw():
 def test_a_forgotten_or_doubled_parameter_is_an_error():
     method = Two(MethodConfig())
     method.parameter_groups = lambda: [Group("a", [*method.a.parameters()])]
-    with pytest.raises(ValueError, match=r"b\.weight"):
+    with pytest.raises(MethodError, match=r"b\.weight"):
         build_optimizer(method, Optim())
     method.parameter_groups = lambda: [Group("a", [*method.parameters(), method.a.weight])]
-    with pytest.raises(ValueError, match="twice"):
+    with pytest.raises(MethodError, match="twice"):
         build_optimizer(method, Optim())

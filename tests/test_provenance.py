@@ -30,6 +30,7 @@ def checkout(tmp_path) -> Path:
         "datasets/check.py": "",
         "benchmarks/engine.py": "from datasets import precomp\nfrom benchmarks.display import y\n",
         "benchmarks/evaluate.py": "import methods.base\n",
+        "benchmarks/scoring.py": "from benchmarks.protocol import evaluate_matrix\n",
         "benchmarks/protocol.py": "",
         "benchmarks/display.py": "",
         "benchmarks/leaderboard.py": "",
@@ -46,7 +47,7 @@ def names(files: list[Path], root: Path) -> set[str]:
 
 def test_a_method_stands_on_its_own_file_and_on_all_that_trains_and_measures(checkout):
     shared = {"methods/base.py", "datasets/batch.py", "datasets/precomp.py"}
-    shared |= {"benchmarks/engine.py", "benchmarks/evaluate.py", "benchmarks/protocol.py"}
+    shared |= {f"benchmarks/{name}.py" for name in ("engine", "evaluate", "protocol", "scoring")}
     assert names(code_behind(checkout / "methods/gpo.py", checkout), checkout) == shared | {"methods/gpo.py"}
 
 
