@@ -18,8 +18,8 @@ from datasets.errors import DataError
 from methods.errors import MethodError
 
 if TYPE_CHECKING:
+    from benchmarks.job import Job, RunOptions
     from benchmarks.records import Metrics
-    from benchmarks.run import Job, RunOptions
 
 console = Console()
 T = TypeVar("T")
@@ -77,7 +77,7 @@ def run(
     from benchmarks.engine import make_accelerator
     from benchmarks.run import run as run_job
 
-    accelerator = make_accelerator(device, precision)
+    accelerator = make_accelerator(_device(device), precision)
     console.quiet = not accelerator.is_main_process
     for record in run_job(options, _seeds(seeds), accelerator, console):
         _show_metrics(record.metrics, f"{record.id}")
@@ -117,7 +117,7 @@ def evaluate(
         precision, output, False, False,
     )  # fmt: skip
     log = Console(stderr=True) if as_json else console
-    metrics = evaluate_checkpoint(options, chosen, make_accelerator(device, precision), log)
+    metrics = evaluate_checkpoint(options, chosen, make_accelerator(_device(device), precision), log)
     _print_metrics(metrics, str(chosen), as_json)
 
 
@@ -210,7 +210,7 @@ def _options(
     fresh: bool,
     tensorboard: bool,
 ) -> RunOptions:
-    from benchmarks.run import RunOptions
+    from benchmarks.job import RunOptions
 
     if precision not in ("fp32", "bf16"):
         raise RunError(f"--precision {precision} is not known; use fp32 or bf16.")
@@ -226,12 +226,24 @@ def _overrides(set_: list[str], epochs: int | None) -> dict[str, Any]:
 
 
 def _seeds(text: str) -> list[int]:
-    try:
-        return [int(seed) for seed in text.split(",")]
-    except ValueError as error:
-        raise RunError(
-            f"--seeds {text}: write whole numbers separated by commas, for example --seeds 0,1,2."
-        ) from error
+    seeds = list(dict.fromkeys(part.strip() for part in text.split(",")))
+    if not all(seed.isdecimal() for seed in seeds):
+        raise RunError(f"--seeds {text}: write whole numbers from 0, separated by commas, for example --seeds 0,1,2.")
+    return [int(seed) for seed in seeds]
+
+
+def _device(name: str | None) -> str | None:
+    """A device that is there; None: the default."""
+    import torch
+
+    if name is None or name == "cpu":
+        return name
+    kind, _, index = name.partition(":")
+    if kind != "cuda" or not (index or "0").isdecimal():
+        raise RunError(f"--device {name} is not known; use cpu, cuda or cuda:N.")
+    if int(index or 0) >= torch.cuda.device_count():
+        raise RunError(f"--device {name}: there is no such CUDA device here; use --device cpu.")
+    return name
 
 
 def _required(value: T | None, option: str) -> T:
@@ -241,7 +253,7 @@ def _required(value: T | None, option: str) -> T:
 
 
 def _show_plan(options: RunOptions) -> None:
-    from benchmarks.run import Job
+    from benchmarks.job import Job
 
     job = Job(options)
     _show_table(("key", "value", "source"), job.recipe.rows())
@@ -298,9 +310,9 @@ def main() -> None:
     except (DataError, MethodError, RunError) as error:
         _stop(str(error), 2)
     except Interrupted:
-        _stop("stopped, everything is saved; the same command goes on from here.", 130)
+        _stop("stopped, everything is saved; the same command (without --fresh) goes on from here.", 130)
     except KeyboardInterrupt:
-        _stop("stopped; the same command goes on from the last checkpoint.", 130)
+        _stop("stopped; the same command (without --fresh) goes on from the last checkpoint.", 130)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 from pydantic import ValidationError
@@ -14,8 +15,9 @@ from benchmarks import provenance
 from benchmarks.checkpoint import load_model, read_about
 from benchmarks.errors import RunError
 from benchmarks.evaluate import score_split
+from benchmarks.job import RunOptions, portable, require_region_dim, run_flags
 from benchmarks.records import Metrics, RunIdentity, write_record
-from benchmarks.run import RunOptions, measured, run_flags
+from benchmarks.run import measured
 from benchmarks.scoring import benchmark_results
 from datasets.batch import Words
 from datasets.precomp import Dataset, open_dataset
@@ -42,7 +44,11 @@ def evaluate_checkpoint(
     began = time.monotonic()
     entry, dataset = find_method(options.method), open_dataset(options.dataset, options.data_root)
     ours = checkpoint.suffix == OURS
-    method, vocabulary = _ours(checkpoint, entry) if ours else _official(checkpoint, entry, dataset, options)
+    method, vocabulary = (
+        _ours(checkpoint, entry, options.overrides) if ours else _official(checkpoint, entry, dataset, options)
+    )
+    if method.inputs().regions:
+        require_region_dim(method.config, dataset, f"checkpoint {checkpoint}")
     test = dataset.split("test", method.inputs(), vocabulary, options.limit)
     similarity = score_split(
         method.to(accelerator.device), test, Train().eval_batch_size, accelerator.device, accelerator.mixed_precision
@@ -60,8 +66,8 @@ def evaluate_checkpoint(
         selection=selection,
         flags=flags | ({"selected_on_test"} if selection == "test" else set()),
         limit=options.limit,
-        overrides=options.overrides,
-        recipe=method.config.model_dump(mode="json"),
+        overrides=portable(options.overrides),
+        recipe=portable(method.config.model_dump(mode="json")),
         data_fingerprint=test.fingerprint(),
         weights=hashlib.sha256(checkpoint.read_bytes()).hexdigest()[:16],
         precision=options.precision,
@@ -73,10 +79,14 @@ def evaluate_checkpoint(
     return record.metrics
 
 
-def _ours(checkpoint: Path, entry: Entry) -> tuple[Method, Vocabulary | None]:
+def _ours(checkpoint: Path, entry: Entry, overrides: dict[str, Any]) -> tuple[Method, Vocabulary | None]:
     about = read_about(checkpoint)
     if about["method"] != entry.name:
         raise RunError(f"checkpoint {checkpoint} was trained with {about['method']}: use --method {about['method']}.")
+    if refused := set(overrides) - {"text.bert"}:
+        raise RunError(f"checkpoint {checkpoint} brings its recipe along; --set {min(refused)} cannot change it.")
+    if "text.bert" in overrides:  # its folder may lie elsewhere by now
+        about["config"]["text"]["bert"] = overrides["text.bert"]
     try:
         method = entry.method(entry.method.Config(**about["config"]))
     except ValidationError as error:

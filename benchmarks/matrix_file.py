@@ -47,4 +47,5 @@ def _read(path: Path) -> torch.Tensor:
         raise RunError(f"{path} cannot be read as a .npy matrix ({error}); save it with numpy.save.") from error
     if not isinstance(matrix, np.ndarray) or matrix.ndim != 2 or matrix.dtype.kind != "f":
         raise RunError(f"{path} does not hold one matrix of floats; save images x captions with numpy.save.")
-    return torch.from_numpy(matrix.astype(np.float32) if matrix.dtype == np.float16 else matrix)
+    native = matrix.dtype in (np.float32, np.float64) and matrix.dtype.isnative
+    return torch.from_numpy(matrix if native else matrix.astype(np.float32))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from benchmarks.run import Job
+from benchmarks.job import Job
 from methods.base import Method, Progress
 
-FEW, MORE = 8, 16  # pairs in the two small batches that are measured
+FEW, MORE = 4, 8  # pairs in the two small batches that are measured
 
 
 def expected_memory(job: Job) -> dict[str, int]:

@@ -186,7 +186,7 @@ class Record(RunIdentity):
     versions: dict[str, str] = Field(description="library -> version")
     hardware: Hardware = Field(description="what it ran on")
     train_seconds: float | None = Field(None, ge=0, description="wall time of training with dev evaluation")
-    total_seconds: float = Field(ge=0, description="wall time of the whole run")
+    total_seconds: float = Field(ge=0, description="wall time of the last command; all of it if never resumed")
     seconds_per_step: float | None = Field(None, ge=0, description="mean wall time of a step, reading included")
     first_steps: dict[str, int] = Field(default_factory=dict, description="phase -> its first step")
     steps: int = Field(0, ge=0, description="training steps")

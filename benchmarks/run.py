@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
-import json
-import shlex
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,138 +18,17 @@ from rich.console import Console
 from torch import Tensor
 
 from benchmarks import provenance
+from benchmarks.atomic import write_whole
 from benchmarks.checkpoint import BEST, load_model, read_about
 from benchmarks.engine import Trainer, TrainingState
 from benchmarks.errors import RunError
 from benchmarks.evaluate import score_split
+from benchmarks.job import Job, RunOptions
 from benchmarks.protocol import ensemble
 from benchmarks.records import Details, Epoch, Record, RunIdentity, read_record, record_path, write_record
-from benchmarks.scoring import benchmark_results, benchmarks_of
-from datasets.batch import Inputs
-from datasets.errors import DataError
-from datasets.precomp import Split, open_dataset
-from datasets.text import Vocabulary
+from benchmarks.scoring import benchmark_results
+from datasets.precomp import Split
 from methods.base import Method
-from methods.recipe import resolve
-from methods.registry import find_method
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """What the command line asked for. overrides: dotted recipe key -> value. output: holds results/ and runs/."""
-
-    method: str
-    dataset: str
-    data_root: Path | None = None
-    variant: str | None = None
-    overrides: dict[str, Any] = field(default_factory=dict)
-    precision: str = "fp32"
-    limit: int | None = None
-    output: Path = Path()
-    fresh: bool = False
-    tensorboard: bool = False
-
-    @property
-    def results(self) -> Path:
-        """Where records go."""
-        return self.output / "results"
-
-    def command(self, seed: int) -> str:
-        """The command that repeats a run; where data and results lie is left out."""
-        parts = ["--method", self.method, "--dataset", self.dataset]
-        parts += ["--variant", self.variant] if self.variant else []
-        for key, value in self.overrides.items():
-            parts += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
-        parts += ["--precision", self.precision] if self.precision != "fp32" else []
-        parts += ["--limit", str(self.limit)] if self.limit else []
-        return f"python harness.py run {shlex.join(parts)} --seeds {seed}"
-
-
-class Job:
-    """A method, its recipe and a data set, resolved; opens each split once and runs one seed at a time."""
-
-    def __init__(self, options: RunOptions) -> None:
-        """Raises MethodError or DataError where a name, a recipe value or the data set's folder is wrong."""
-        self.options = options
-        self.entry = find_method(options.method)
-        self.dataset = open_dataset(options.dataset, options.data_root)
-        self.kind: type[Method] = self.entry.method
-        self.recipe = resolve(
-            self.kind, self.entry.name, self.dataset.spec.name, options.variant, options.overrides, self.entry.recipe
-        )
-        self.config = self.kind.sized(self.recipe.config, self.dataset)
-        self.code_hash = provenance.code_hash(provenance.code_behind(self.entry.file))
-
-    @cached_property
-    def vocabulary(self) -> Vocabulary | None:
-        """The words of the BiGRU; None with BERT."""
-        text = self.config.text
-        return None if text.bert else self.dataset.vocabulary(text.inputs())
-
-    @cached_property
-    def inputs(self) -> Inputs:
-        """What the method reads."""
-        return self.kind.bare(self.config).inputs()
-
-    @property
-    def split_names(self) -> tuple[str, ...]:
-        """The splits that have to be on disk: dev only where it is selected on."""
-        return ("train", "dev", "test") if self.recipe.train.select == "dev" else ("train", "test")
-
-    def require_files(self) -> None:
-        """Raises DataError with every file that is missing."""
-        missing = self.dataset.missing(self.inputs, self.split_names)
-        if missing:
-            raise DataError("\n".join(missing))
-
-    def split(self, name: str) -> Split:
-        """A split with what the method reads, opened once."""
-        return self._splits[name]
-
-    @cached_property
-    def _splits(self) -> dict[str, Split]:
-        return {
-            name: self.dataset.split(name, self.inputs, self.vocabulary, self.options.limit)
-            for name in self.split_names
-        }
-
-    def build(self, seed: int) -> Method:
-        """The method with the initial weights of this seed."""
-        torch.manual_seed(seed)
-        return self.kind(self.config)
-
-    def identity(self, seed: int) -> RunIdentity:
-        """What makes this run this run, known before it begins."""
-        values = {**self.recipe.values(), **self.config.model_dump(mode="json")}
-        benchmarks_of(self.split("test"))  # refuses before training what could not be measured after it
-        prints = [self.split(name).fingerprint() for name in self.split_names]
-        return RunIdentity(
-            method=self.entry.name,
-            variant=self.recipe.variant,
-            dataset=self.dataset.spec.name,
-            text=self.kind.text_label(self.config),
-            features=self.kind.features_label(self.config, self.dataset.spec.features),
-            seed=seed,
-            flags=run_flags(self.kind.bare(self.config), self.split("test"), self.options.limit),
-            selection=self.recipe.train.select,
-            limit=self.options.limit,
-            overrides=self.options.overrides,
-            recipe=values,
-            data_fingerprint=hashlib.sha256("".join(prints).encode()).hexdigest()[:16],
-            precision=self.options.precision,
-        )
-
-    def about(self, seed: int) -> dict[str, Any]:
-        """What is written into model files: enough to rebuild the method for `evaluate`."""
-        return {
-            "method": self.entry.name,
-            "variant": self.recipe.variant,
-            "dataset": self.dataset.spec.name,
-            "config": self.config.model_dump(mode="json"),
-            "vocabulary": self.vocabulary.to_json() if self.vocabulary else None,
-            "seed": seed,
-            "code_hash": self.code_hash,
-        }
 
 
 def run(options: RunOptions, seeds: list[int], accelerator: Accelerator, console: Console) -> list[Record]:
@@ -171,12 +46,14 @@ def run(options: RunOptions, seeds: list[int], accelerator: Accelerator, console
 
 def run_seed(job: Job, seed: int, accelerator: Accelerator, console: Console) -> Record:
     """One run, from wherever an earlier, identical command got to; a finished one is only reported."""
-    identity = job.identity(seed)
+    identity = job.identity(seed, accelerator.num_processes)
     folder = job.options.output / "runs" / identity.id
     done = _finished(job, identity, folder, console)
     if done is not None:
         return done
     began = time.monotonic()
+    if accelerator.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(accelerator.device)
     with _locked(folder) if accelerator.is_main_process else nullcontext():
         if accelerator.is_main_process:
             _begin_folder(job, folder, console)
@@ -191,7 +68,9 @@ def run_seed(job: Job, seed: int, accelerator: Accelerator, console: Console) ->
             console.print(f"{identity.id}: goes on at epoch {trainer.state.epoch + 1}, step {trainer.state.step}")
         else:
             method.fit(job.split("train"))
-        return _test(job, identity, folder, method, trainer.run(), accelerator, began, console)
+        record = _test(job, identity, folder, method, trainer.run(), accelerator, began, console)
+    accelerator.free_memory()  # else every seed's model and optimiser stay
+    return record
 
 
 def _finished(job: Job, identity: RunIdentity, folder: Path, console: Console) -> Record | None:
@@ -225,14 +104,14 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _begin_folder(job: Job, folder: Path, console: Console) -> None:
     """Throw away what --fresh or changed code makes useless; note which code trains here."""
-    note = folder / "run.json"
-    begun_with = json.loads(note.read_text())["code_hash"] if note.exists() else job.code_hash
+    note = folder / "code_hash"
+    begun_with = note.read_text(encoding="utf-8") if note.exists() else job.code_hash
     if begun_with != job.code_hash:
         console.print(f"{folder.name}: the code has changed since its checkpoints were written; starting over")
     if job.options.fresh or begun_with != job.code_hash:
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         (folder / BEST).unlink(missing_ok=True)
-    note.write_text(json.dumps({"code_hash": job.code_hash}))
+    write_whole(note, lambda file: file.write(job.code_hash.encode()))
 
 
 def _test(
@@ -304,19 +183,6 @@ def measured(
     return record, details
 
 
-def run_flags(method: Method, test: Split, limit: int | None) -> list[str]:
-    """What sets a run apart, as far as its method and data decide. method: may be bare."""
-    spec, inputs = test.dataset.spec, method.inputs()
-    conditions = {
-        "gallery_score": method.scope == "gallery",
-        "extra_pretraining": method.extra_pretraining,
-        "simulated_inputs": bool({*inputs.image_sidecars, *inputs.text_sidecars} & set(spec.simulated)),
-        "limited": limit is not None,
-        "nonstandard_size": any(benchmark.images != test.n_images for benchmark in spec.benchmarks),
-    }
-    return [flag for flag, holds in conditions.items() if holds]
-
-
 def _run_ensemble(job: Job, members: list[Job], seed: int, accelerator: Accelerator, console: Console) -> Record:
     """Train the members, then re-score the test split from their encodings and average the matrices in float32."""
     began = time.monotonic()
@@ -324,10 +190,10 @@ def _run_ensemble(job: Job, members: list[Job], seed: int, accelerator: Accelera
     matrices = []
     for member in members:
         method = member.build(seed).to(accelerator.device)
-        load_model(job.options.output / "runs" / member.identity(seed).id / BEST, method)
+        load_model(job.options.output / "runs" / member.identity(seed, accelerator.num_processes).id / BEST, method)
         size = member.recipe.train.eval_batch_size
         matrices.append(score_split(method, member.split("test"), size, accelerator.device))
-    identity = job.identity(seed)
+    identity = job.identity(seed, accelerator.num_processes)
     recipe = {r.variant: r.recipe for r in records}
     flags = sorted({*identity.flags, *(f for r in records for f in r.flags), "ensemble"})
     identity = identity.model_copy(update={"recipe": recipe, "flags": tuple(flags)})

@@ -80,6 +80,8 @@ def _from_file(name: str) -> Entry:
     found = {n: m for n, m in _registered.items() if m.__module__ == module_name}
     if class_name:
         found = {n: m for n, m in found.items() if m.__name__ == class_name}
+    if taken := set(found) & set(SHIPPED):
+        raise MethodError(f"method file {path} registers '{min(taken)}', a shipped method's name; give it another.")
     if len(found) != 1:
         what = f"no registered class {class_name}" if class_name else f"{len(found)} registered methods"
         raise MethodError(

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from benchmarks.engine import make_accelerator
+from benchmarks.job import Job, RunOptions
 from benchmarks.optimiser import build_optimizer
-from benchmarks.run import Job, RunOptions
 from datasets.augment import Augmentation
 from datasets.loader import epoch_batches
 from methods.base import Progress

@@ -1,0 +1,190 @@
+"""A run, resolved but not begun: method, recipe, data, and what identifies it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import provenance
+from benchmarks.errors import RunError
+from benchmarks.records import RunIdentity
+from benchmarks.scoring import benchmarks_of
+from datasets.batch import Inputs
+from datasets.errors import DataError
+from datasets.precomp import Dataset, Split, open_dataset
+from datasets.text import Vocabulary
+from methods.base import Method, MethodConfig
+from methods.recipe import resolve
+from methods.registry import find_method
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the command line asked for. overrides: dotted recipe key -> value. output: holds results/ and runs/."""
+
+    method: str
+    dataset: str
+    data_root: Path | None = None
+    variant: str | None = None
+    overrides: dict[str, Any] = field(default_factory=dict)
+    precision: str = "fp32"
+    limit: int | None = None
+    output: Path = Path()
+    fresh: bool = False
+    tensorboard: bool = False
+
+    @property
+    def results(self) -> Path:
+        """Where records go."""
+        return self.output / "results"
+
+    def command(self, seed: int) -> str:
+        """The command that repeats a run; where data and results lie is left out."""
+        parts = ["--method", self.method, "--dataset", self.dataset]
+        parts += ["--variant", self.variant] if self.variant else []
+        for key, value in portable(self.overrides).items():
+            parts += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+        parts += ["--precision", self.precision] if self.precision != "fp32" else []
+        parts += ["--limit", str(self.limit)] if self.limit else []
+        return f"python harness.py run {shlex.join(parts)} --seeds {seed}"
+
+
+class Job:
+    """A method, its recipe and a data set, resolved; opens each split once and runs one seed at a time."""
+
+    def __init__(self, options: RunOptions) -> None:
+        """Raises MethodError or DataError where a name, a recipe value or the data set's folder is wrong."""
+        self.options = options
+        self.entry = find_method(options.method)
+        self.dataset = open_dataset(options.dataset, options.data_root)
+        self.kind: type[Method] = self.entry.method
+        self.recipe = resolve(
+            self.kind, self.entry.name, self.dataset.spec.name, options.variant, options.overrides, self.entry.recipe
+        )
+        self.code_hash = provenance.code_hash(provenance.code_behind(self.entry.file))
+
+    @cached_property
+    def config(self) -> MethodConfig:
+        """The method's configuration with the sizes that the data decides."""
+        config = self.kind.sized(self.recipe.config, self.dataset)
+        if self.inputs.regions:
+            require_region_dim(config, self.dataset, "the recipe")
+        return config
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary | None:
+        """The words of the BiGRU; None with BERT."""
+        text = self.config.text
+        return None if text.bert else self.dataset.vocabulary(text.inputs())
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """What the method reads."""
+        return self.kind.bare(self.recipe.config).inputs()
+
+    @property
+    def split_names(self) -> tuple[str, ...]:
+        """The splits that have to be on disk: dev only where it is selected on."""
+        return ("train", "dev", "test") if self.recipe.train.select == "dev" else ("train", "test")
+
+    def require_files(self) -> None:
+        """Raises DataError with every file that is missing."""
+        missing = self.dataset.missing(self.inputs, self.split_names)
+        if missing:
+            raise DataError("\n".join(missing))
+
+    def split(self, name: str) -> Split:
+        """A split with what the method reads, opened once."""
+        return self._splits[name]
+
+    @cached_property
+    def _splits(self) -> dict[str, Split]:
+        return {
+            name: self.dataset.split(name, self.inputs, self.vocabulary, self.options.limit)
+            for name in self.split_names
+        }
+
+    def build(self, seed: int) -> Method:
+        """The method with the initial weights of this seed."""
+        torch.manual_seed(seed)
+        return self.kind(self.config)
+
+    def identity(self, seed: int, processes: int = 1) -> RunIdentity:
+        """What makes this run this run, known before it begins. processes: each of them takes batches of its own."""
+        values = {**self.recipe.values(), **self.config.model_dump(mode="json")}
+        values |= {"processes": processes} if processes > 1 else {}
+        benchmarks_of(self.split("test"))  # refuses before training what could not be measured after it
+        prints = [self.split(name).fingerprint() for name in self.split_names]
+        return RunIdentity(
+            method=self.entry.name,
+            variant=self.recipe.variant,
+            dataset=self.dataset.spec.name,
+            text=self.kind.text_label(self.config),
+            features=self.kind.features_label(self.config, self.dataset.spec.features),
+            seed=seed,
+            flags=run_flags(self.kind.bare(self.config), self.split("test"), self.options.limit),
+            selection=self.recipe.train.select,
+            limit=self.options.limit,
+            overrides=portable(self.options.overrides),
+            recipe=portable(values),
+            data_fingerprint=hashlib.sha256("".join(prints).encode()).hexdigest()[:16],
+            precision=self.options.precision,
+        )
+
+    def about(self, seed: int) -> dict[str, Any]:
+        """What is written into model files: enough to rebuild the method for `evaluate`."""
+        return {
+            "method": self.entry.name,
+            "variant": self.recipe.variant,
+            "dataset": self.dataset.spec.name,
+            "config": self.config.model_dump(mode="json"),
+            "vocabulary": self.vocabulary.to_json() if self.vocabulary else None,
+            "seed": seed,
+            "code_hash": self.code_hash,
+        }
+
+
+def portable(values: dict[str, Any]) -> dict[str, Any]:
+    """Recipe values without machine paths: BERT's folder is named by its last part, wherever it lies.
+
+    values: nested, or with dotted keys.
+    """
+    renamed = dict(values)
+    if isinstance(renamed.get("text"), dict):
+        renamed["text"] = {k: _last_part(v) if k == "bert" else v for k, v in renamed["text"].items()}
+    if "text.bert" in renamed:
+        renamed["text.bert"] = _last_part(renamed["text.bert"])
+    return renamed
+
+
+def _last_part(name: str | None) -> str | None:
+    return Path(name).resolve().name if name and Path(name).is_dir() else name
+
+
+def require_region_dim(config: MethodConfig, dataset: Dataset, who: str) -> None:
+    """Raises RunError where a configuration expects regions of another width than the data has."""
+    if config.region_dim != dataset.region_dim:
+        raise RunError(
+            f"{who} expects regions of {config.region_dim} numbers, {dataset.spec.name} has {dataset.region_dim}; "
+            f"use the data set whose features it was made for."
+        )
+
+
+def run_flags(method: Method, test: Split, limit: int | None) -> list[str]:
+    """What sets a run apart, as far as its method and data decide. method: may be bare."""
+    spec, inputs = test.dataset.spec, method.inputs()
+    conditions = {
+        "gallery_score": method.scope == "gallery",
+        "extra_pretraining": method.extra_pretraining,
+        "simulated_inputs": bool({*inputs.image_sidecars, *inputs.text_sidecars} & set(spec.simulated)),
+        "limited": limit is not None,
+        "nonstandard_size": any(benchmark.images != test.n_images for benchmark in spec.benchmarks),
+    }
+    return [flag for flag, holds in conditions.items() if holds]
