@@ -166,6 +166,8 @@ def verify(folder: Annotated[Path, typer.Argument(help="Golden cases: tests/gold
     _show_table(columns, [row for report in reports for row in report.rows()])
     for report in reports:
         console.print(report.summary(), soft_wrap=True, highlight=False)
+    ran = [report for report in reports if report.not_run is None]
+    console.print(f"{sum(r.passed for r in ran)} of {len(ran)} cases passed, {len(reports) - len(ran)} not run")
     raise typer.Exit(0 if all(report.passed for report in reports) else 1)
 
 

@@ -62,10 +62,15 @@ HashOf = Callable[[Record], str | None]
 
 @dataclass(frozen=True)
 class Run:
-    """A record with what its rows need. scores: benchmark -> (n_images,). code_hash: today's, None where unknown."""
+    """A record with what its rows need.
+
+    scores: benchmark -> (n_images,). captions: benchmark -> the images of its captions, as bytes. code_hash: today's,
+    None where unknown.
+    """
 
     record: Record
     scores: dict[str, np.ndarray]
+    captions: dict[str, bytes]
     code_hash: str | None
 
 
@@ -132,7 +137,7 @@ def render_leaderboard(
     shown = sorted(
         (r for r in records if not NEVER_SHOWN & set(r.flags)), key=lambda r: (r.group_key, r.seed or 0, r.id)
     )
-    runs = [Run(r, {b: image_scores(d) for b, d in details_of(r).items()}, current_hash_of(r)) for r in shown]
+    runs = [_run(r, details_of(r), current_hash_of(r)) for r in shown]
     benchmarks = {b for r in shown for b in r.metrics} | {p.benchmark for p in published}
     sections = [
         _section(b, _rows(b, [run for run in runs if b in run.scores]), [p for p in published if p.benchmark == b])
@@ -141,18 +146,25 @@ def render_leaderboard(
     return "\n".join([HEADER, *sections])
 
 
+def _run(record: Record, details: Mapping[str, Details], current_hash: str | None) -> Run:
+    scores = {name: image_scores(d) for name, d in details.items()}
+    return Run(record, scores, {name: d.image_of_text.tobytes() for name, d in details.items()}, current_hash)
+
+
 def _rows(benchmark: str, runs: list[Run]) -> list[Row]:
     """Rows of a table, best rsum first."""
-    _require_one_test_set(benchmark, [run.record for run in runs])
+    _require_one_test_set(benchmark, runs)
     groups = groupby(runs, key=lambda run: run.record.group_key)  # runs come sorted by it
     rows = [_row(benchmark, list(group)) for _, group in groups]
     return sorted(rows, key=lambda row: (-row.rsum, row.label, row.first.group_key))
 
 
-def _require_one_test_set(benchmark: str, records: list[Record]) -> None:
-    found = {(r.metrics[benchmark].n_images, r.metrics[benchmark].n_texts): r.id for r in records}
+def _require_one_test_set(benchmark: str, runs: list[Run]) -> None:
+    """Runs are compared image by image: sizes and the images of all captions must agree."""
+    found = {(r.record.metrics[benchmark].n_images, r.captions[benchmark]): r.record for r in runs}
     if len(found) > 1:
-        listed = ", ".join(f"{name} on {images} images and {texts} texts" for (images, texts), name in found.items())
+        sizes = [(r.id, r.metrics[benchmark]) for r in found.values()]
+        listed = ", ".join(f"{name} on {m.n_images} images and {m.n_texts} texts" for name, m in sizes)
         raise RunError(f"{benchmark}: records were measured on different test sets ({listed}); remove the wrong one.")
 
 

@@ -75,9 +75,9 @@ def test_dry_run_shows_recipe_sources_and_memory_and_trains_nothing(run, tmp_pat
 
 def test_dry_run_names_every_missing_file(run, data):
     (data / "f30k" / "precomp" / "dev_ims.npy").unlink()
-    (data / "f30k" / "precomp" / "test_caps.txt").unlink()
-    refused(run("--dry-run"), "dev_ims.npy", "test_caps.txt")
-    refused(run(), "dev_ims.npy", "test_caps.txt")
+    (data / "f30k" / "precomp" / "train_caps.txt").unlink()
+    refused(run("--dry-run"), "optim.lr", "dev_ims.npy", "train_caps.txt")
+    refused(run(), "dev_ims.npy", "train_caps.txt")
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,11 @@ def test_dry_run_names_every_missing_file(run, data):
         (["--set", "phases.max_violation.epok=1"], ["phases.max_violation", "epok"]),
         (["--seeds", "a,b"], ["--seeds a,b"]),
         (["--precision", "fp8"], ["fp8", "bf16"]),
-        (["--device", "cuda"], ["no CUDA device"]),
+        (["--device", "cuda"], ["no such CUDA device"]),
+        (["--device", "gpu"], ["--device gpu", "cuda:N"]),
+        (["--seeds", "-1"], ["--seeds -1"]),
+        (["--set", "optim.lr=[1"], ["optim.lr=[1"]),
+        (["--set", "region_dim=64"], ["regions of 64 numbers", "f30k has 16"]),
         (["--data-root", "nowhere"], ["nowhere", "--data-root"]),
         (["--method", "missing.py"], ["missing.py", "does not exist"]),
         (["--dataset", "missing.yaml"], ["missing.yaml", "does not exist"]),
@@ -199,6 +203,9 @@ def test_our_own_checkpoint_scores_as_its_record_says(run, command, data, tmp_pa
     expected = json.loads(record.read_text())["metrics"]
     assert json.loads(out) == expected
     refused(command(*base[:2], "hrem", *base[3:], "--checkpoint", best), "gpo", "--method")
+    refused(command(*base, "--checkpoint", best, "--set", "margin=0.1"), "margin", "brings its recipe along")
+    write_f30k(data, dim=24)
+    refused(command(*base, "--checkpoint", best), "regions of 16 numbers", "f30k has 24")
 
 
 def test_an_official_checkpoint_is_scored_and_filed_as_imported(command, tmp_path):

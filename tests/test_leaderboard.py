@@ -216,6 +216,19 @@ def test_no_difference_between_things_that_are_not_the_same(store, change):
     assert row["Ours minus published"] == NONE
 
 
+@pytest.mark.parametrize(
+    "ours",
+    [
+        {"variant": "bigru", "text": "BiGRU"},  # a variant that only names the text encoder
+        {"text": "BERT", "overrides": {"text.bert": "bert-base-uncased"}},  # where its weights lie is no override
+    ],
+)
+def test_a_difference_whatever_the_text_encoder_is_called(store, ours):
+    store.add(0.5, **ours)
+    (row,) = table(store.render([make_published(text=ours["text"])]), title="### Published")
+    assert row["Ours minus published"] == "+10.0"
+
+
 def test_simulated_inputs_are_not_compared_with_published_numbers(store):
     store.add(0.5, flags=["simulated_inputs"])
     assert table(store.render([make_published()]), title="### Published")[0]["Ours minus published"] == NONE

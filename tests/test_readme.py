@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from benchmarks.run import RunOptions, run
+from benchmarks.job import RunOptions
+from benchmarks.run import run
 from tests.trees import write_f30k
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")

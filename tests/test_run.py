@@ -12,8 +12,9 @@ import torch
 from benchmarks import checkpoint, engine
 from benchmarks.errors import RunError
 from benchmarks.interrupt import Interrupted
+from benchmarks.job import Job, RunOptions
 from benchmarks.records import read_details, read_records
-from benchmarks.run import Job, RunOptions, run
+from benchmarks.run import run
 from methods.registry import find_method
 from tests.trees import write_coco, write_f30k
 
@@ -143,6 +144,21 @@ def test_seeds_are_runs_of_one_row(f30k, tmp_path, accelerator, quiet):
     assert records[0].history != records[1].history
 
 
+def test_the_number_of_processes_makes_another_run(f30k, tmp_path):
+    """Each process takes batches of its own: four of them train with four times the batch."""
+    job = Job(options(f30k, tmp_path))
+    assert job.identity(0, processes=4).id != job.identity(0).id
+    assert job.identity(0, processes=1).id == job.identity(0).id
+
+
+def test_the_test_files_of_coco_are_a_benchmark_of_their_own(tmp_path, accelerator, quiet):
+    write_coco(tmp_path / "data")
+    (record,) = run(options(tmp_path / "data", tmp_path, "coco-test"), [0], accelerator, quiet)
+    assert set(record.metrics) == {"coco-1k-first"}
+    assert record.metrics["coco-1k-first"].n_images == 5
+    assert record.dataset == "coco"
+
+
 def test_a_limit_is_a_smoke_run(f30k, tmp_path, accelerator, quiet):
     (record,) = run(options(f30k, tmp_path, limit=4), [0], accelerator, quiet)
     assert record.metrics["f30k-1k"].n_images == 4
@@ -257,8 +273,11 @@ def test_the_last_epoch_needs_no_dev_split(f30k, tmp_path, accelerator, quiet):
     assert (record.selection, record.selected_epoch) == ("last", 2)
 
 
-def test_the_record_is_json_without_machine_paths(f30k, tmp_path, accelerator, quiet):
-    (record,) = run(options(f30k, tmp_path), [0], accelerator, quiet)
+def test_the_record_is_json_without_machine_paths(f30k, tiny_bert, tmp_path, accelerator, quiet):
+    job = replace(options(f30k, tmp_path), overrides={**SIZES, "train.epochs": 1, "text.bert": str(tiny_bert)})
+    (record,) = run(job, [0], accelerator, quiet)
     text = (tmp_path / "results" / "records" / f"{record.id}.json").read_text()
     assert str(tmp_path) not in text
+    assert str(tiny_bert.parent) not in text
+    assert record.recipe["text"]["bert"] == record.overrides["text.bert"] == tiny_bert.name
     assert json.loads(text)["seed"] == 0

@@ -13,12 +13,13 @@ def write(tmp_path, text):
 
 
 def test_shipped_data_sets_and_their_benchmarks():
-    assert dataset_names() == ["coco", "demo", "f30k", "f8k"]
+    assert dataset_names() == ["coco", "coco-test", "demo", "f30k", "f8k"]
     benchmarks = {b.name: (b.images, b.folds) for name in dataset_names() for b in find_spec(name).benchmarks}
     assert benchmarks == {
         "f30k-1k": (1000, 1),
         "coco-1k": (5000, 5),
         "coco-5k": (5000, 1),
+        "coco-1k-first": (1000, 1),
         "f8k-1k": (1000, 1),
         "demo-500": (500, 1),
         "demo-100": (500, 5),

@@ -20,21 +20,25 @@ FAMILIES = {
     "protocol": "benchmarks.verify.protocol",
     "text": "benchmarks.verify.text",
 }
+TO_COME = ("aahr", "vsd", "vssr")  # recorded, but the methods are not written yet
 
 
 def verify(folder: Path) -> list[Report]:
     """A report for each golden case in or below `folder`, in the order of their names.
 
-    A case of a family that this version does not know is reported as not run. Raises RunError where there is no case,
-    where none is known, or where one is broken.
+    A case of a method that has yet to come is reported as not run. Raises RunError where there is no case, where none
+    can be run, or where one is of no known family or broken.
     """
     found = [read_case(file.parent) for file in sorted(folder.rglob("case.json"))]
     if not found:
         raise RunError(
             f"{folder} holds no golden case (a folder with a case.json); give tests/golden or a folder in it."
         )
+    for case in found:
+        if case.family not in (*FAMILIES, *TO_COME):
+            raise RunError(f"{case.folder / 'case.json'}: {_unknown(case)}.")
     if not any(case.family in FAMILIES for case in found):
-        raise RunError(f"{found[0].folder / 'case.json'}: {_unknown(found[0])}.")
+        raise RunError(f"{folder}: {_unknown(found[0])}.")
     return [verify_case(case) for case in found]
 
 
