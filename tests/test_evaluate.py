@@ -1,0 +1,50 @@
+"""Scoring in chunks equals scoring at once; combine sees complete rows."""
+
+import pytest
+import torch
+
+from benchmarks import evaluate
+from methods.base import EmbeddingMethod, Encoded, MethodConfig
+
+
+class Pairs(EmbeddingMethod):
+    def embed_images(self, images):
+        raise AssertionError("galleries are encoded by hand here")
+
+    embed_texts = embed_images
+
+
+class Gallery(Pairs):
+    """A score that looks at the whole row."""
+
+    scope = "gallery"
+
+    def combine(self, terms):
+        return terms["similarity"].softmax(dim=1)
+
+
+def encoded(n, seed):
+    return Encoded({"embedding": torch.randn(n, 4, generator=torch.Generator().manual_seed(seed))})
+
+
+@pytest.mark.parametrize("sizes", [(3, 7), (1, 1), (100, 100)])
+def test_chunks_do_not_change_the_matrix(monkeypatch, sizes):
+    monkeypatch.setattr(evaluate, "IMAGE_CHUNK", sizes[0])
+    monkeypatch.setattr(evaluate, "TEXT_CHUNK", sizes[1])
+    images, texts = encoded(11, 0), encoded(26, 1)
+    products = images["embedding"] @ texts["embedding"].T
+    similarity = evaluate.similarity_matrix(Pairs(MethodConfig()), images, texts)
+    assert torch.allclose(similarity, products, atol=1e-6)
+    gallery = evaluate.similarity_matrix(Gallery(MethodConfig()), images, texts)
+    assert torch.allclose(gallery, products.softmax(dim=1), atol=1e-6)
+
+
+def test_an_evaluation_can_be_abandoned():
+    class Stop(Exception):
+        pass
+
+    def tick():
+        raise Stop
+
+    with pytest.raises(Stop):
+        evaluate.similarity_matrix(Pairs(MethodConfig()), encoded(3, 0), encoded(5, 1), tick)
