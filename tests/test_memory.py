@@ -1,0 +1,27 @@
+"""Chunks by free memory: never none, never more than there is, never more than asked for."""
+
+import pytest
+import torch
+
+from methods import memory
+from methods.memory import chunk_size, free_bytes
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("free", "at_most", "size"),
+    [
+        (4000, 10_000, 10),  # a quarter of the free bytes holds ten items
+        (4000, 500, 5),  # the limit is smaller
+        (100, 10_000, 1),  # not even one fits: one all the same
+        (10**9, 10**9, 12),  # all of them
+    ],
+)
+def test_chunk_size(monkeypatch, free, at_most, size):
+    monkeypatch.setattr(memory, "free_bytes", lambda device: free)
+    assert chunk_size(100, 12, CPU, at_most) == size
+
+
+def test_free_memory_is_a_plausible_number_of_bytes():
+    assert 2**20 < free_bytes(CPU) < 2**46
