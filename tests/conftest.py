@@ -1,5 +1,9 @@
 """What several test files share."""
 
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports the hub's client: tests never ask the network
+
 import pytest
 from accelerate.state import AcceleratorState
 from rich.console import Console

@@ -32,19 +32,49 @@ def f30k(tmp_path):
     return tmp_path / "data"
 
 
-@pytest.mark.parametrize("method", ["gpo"])
-def test_f30k_trains_with_its_own_recipe(method, f30k, tiny_bert, tmp_path, accelerator, quiet):
-    overrides = {**SIZES, "text.bert": str(tiny_bert)}
-    job = RunOptions(method, "f30k", data_root=f30k, output=tmp_path, overrides=overrides)
+METHODS = {  # name: what has to be smaller than in its recipe
+    "gpo": {"embed_size": 32},
+    "gsmn": {"embed_size": 32},
+    "hrem": {"embed_size": 32, "phases.graph.step": 5},  # of 8,000, which 21 steps never reach
+}
+
+
+@pytest.mark.parametrize("dataset", ["f30k", "coco"])
+@pytest.mark.parametrize("method", METHODS)
+def test_each_method_trains_with_its_own_recipe(method, dataset, tiny_bert, tmp_path, accelerator, quiet):
+    write_f30k(tmp_path / "data")
+    write_coco(tmp_path / "data")
+    overrides = {**METHODS[method], "train.batch_size": 8, "train.epochs": 3}
+    job = RunOptions(method, dataset, data_root=tmp_path / "data", output=tmp_path, overrides=overrides)
+    if Job(job).recipe.config.text.bert:
+        job = replace(job, overrides={**overrides, "text.bert": str(tiny_bert)})
     (record,) = run(job, [0], accelerator, quiet)
-    assert record.recipe["optim"] == Job(replace(job, overrides={})).recipe.values()["optim"]  # nothing else overridden
-    assert record.text == "BERT"
+    own = Job(replace(job, overrides={})).recipe.values()
+    assert (record.recipe["optim"], record.recipe["augment"]) == (own["optim"], own["augment"])
     assert record.selection == "dev"
     assert [e.epoch for e in record.history] == [0, 1, 2]
     assert record.history[record.selected_epoch].dev_rsum == max(e.dev_rsum for e in record.history)
-    assert record.metrics["f30k-1k"].n_images == 12
-    assert "nonstandard_size" in record.flags  # 12 images are no Flickr30K 1K
+    assert {m.n_images for m in record.metrics.values()} == {12 if dataset == "f30k" else 20}
+    assert "nonstandard_size" in record.flags  # a dozen images are no benchmark
     assert set(record.first_steps) == set(find_method(method).method.phases)  # every phase has run
+
+
+@pytest.mark.parametrize("method", ["gsmn", "hrem"])
+def test_an_ensemble_trains_its_members_and_averages_their_scores(method, f30k, tmp_path, accelerator, quiet):
+    overrides = {**METHODS[method], "train.batch_size": 8, "train.epochs": 1, "text.bert": None}
+    job = RunOptions(method, "f30k", f30k, "full", overrides, output=tmp_path)
+    (record,) = run(job, [0], accelerator, quiet)
+    assert "ensemble" in record.flags
+    members = [r for r in read_records(tmp_path / "results") if r.id != record.id]
+    assert {r.variant for r in members} == set(find_method(method).method.ensembles["full"])
+    scores = [read_details(r, tmp_path / "results")["f30k-1k"] for r in (*members, record)]
+    images = torch.arange(12)
+    whole = [torch.full((12, 60), torch.nan) for _ in scores]
+    for matrix, detail in zip(whole, scores, strict=True):  # the top ten captions of each image are stored
+        matrix[images[:, None], torch.tensor(detail.i2t_top).long()] = torch.tensor(detail.i2t_scores)
+    known = ~torch.isnan(torch.stack(whole)).any(dim=0)
+    assert known.sum() > 0
+    assert torch.allclose(whole[2][known], ((whole[0] + whole[1]) / 2)[known], atol=1e-5)
 
 
 def test_coco_is_measured_as_five_folds_and_as_a_whole(tmp_path, tiny_bert, accelerator, quiet):
