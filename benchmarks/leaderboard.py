@@ -218,18 +218,25 @@ def _measured_table(rows: list[Row]) -> str:
             overrides = f"{overrides} (group {row.first.group_key[:8]})"
         cells.append([rank, method, variant, overrides, features, text, len(row.records), *_numbers(row)])
     names = ["Rank", "Method", "Variant", "Overrides", "Image inputs", "Text", "n", *RECALLS, "rsum"]
-    return _table([*names, "Parameters (M)", "Training (min)", "Hardware"], cells, text_columns={1, 2, 3, 4, 5, 16})
+    names += ["Parameters (M)", "Training (min)", "Step (ms)", "Hardware"]
+    return _table(names, cells, text_columns={1, 2, 3, 4, 5, len(names) - 1})
 
 
 def _numbers(row: Row) -> list[str]:
     recalls = np.mean([_recalls(m) for m in row.metrics], axis=0)
     mean, std = mean_and_std([m.rsum for m in row.metrics])
     rsum = f"{mean:.1f}" if std is None else f"{mean:.1f} ± {std:.1f}"
-    seconds = [r.train_seconds for r in row.records if r.train_seconds is not None]
-    minutes = f"{np.mean(seconds) / 60:.1f}" if seconds else NONE
+    minutes = _mean_of([r.train_seconds for r in row.records], 1 / 60, 1)
+    step = _mean_of([r.seconds_per_step for r in row.records], 1000, 0)
     parameters = f"{row.first.parameters / 1e6:.1f}"
     hardware = " / ".join(sorted({_hardware(r) for r in row.records}))
-    return [*(f"{value:.1f}" for value in recalls), rsum, parameters, minutes, hardware]
+    return [*(f"{value:.1f}" for value in recalls), rsum, parameters, minutes, step, hardware]
+
+
+def _mean_of(values: list[float | None], factor: float, decimals: int) -> str:
+    """Mean of those that were measured, in another unit."""
+    known = [value * factor for value in values if value is not None]
+    return f"{np.mean(known):.{decimals}f}" if known else NONE
 
 
 def _recalls(metrics: Metrics) -> list[float]:
