@@ -82,12 +82,12 @@ def store() -> Store:
 
 
 def test_a_row_shows_what_was_measured(store):
-    store.add(0.5)
+    store.add(0.5, seconds_per_step=0.25)
     (row,) = table(store.render())
     assert row == {
         "Rank": "1", "Method": "gpo", "Variant": "gpo", "Overrides": NONE, "Image inputs": "BUTD region",
         "Text": "BiGRU", "n": "1", **{f"{d} R@{k}": "50.0" for d in ("i2t", "t2i") for k in (1, 5, 10)},
-        "rsum": "300.0", "Parameters (M)": "12.3", "Training (min)": "1.5", "Hardware": "Some CPU, 2 cores",
+        "rsum": "300.0", "Parameters (M)": "12.3", "Training (min)": "1.5", "Step (ms)": "250", "Hardware": "Some CPU, 2 cores",
     }  # fmt: skip
 
 
@@ -258,7 +258,7 @@ def test_names_cannot_break_the_table(store):
     page = store.render()
     assert "a\\|b &lt;script>" in page
     (line,) = [line for line in page.splitlines() if "script" in line]
-    assert line.replace("\\|", "").count("|") == 18
+    assert line.replace("\\|", "").count("|") == 19
 
 
 def test_the_same_records_in_any_order_give_the_same_bytes(store):
