@@ -87,7 +87,8 @@ def test_a_row_shows_what_was_measured(store):
     assert row == {
         "Rank": "1", "Method": "gpo", "Variant": "gpo", "Overrides": NONE, "Image inputs": "BUTD region",
         "Text": "BiGRU", "n": "1", **{f"{d} R@{k}": "50.0" for d in ("i2t", "t2i") for k in (1, 5, 10)},
-        "rsum": "300.0", "Parameters (M)": "12.3", "Training (min)": "1.5", "Step (ms)": "250", "Hardware": "Some CPU, 2 cores",
+        "rsum": "300.0", "Parameters (M)": "12.3", "Training (min)": "1.5", "Step (ms)": "250",
+        "Hardware": "Some CPU, 2 cores",
     }  # fmt: skip
 
 
