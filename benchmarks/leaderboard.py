@@ -138,10 +138,11 @@ def render_leaderboard(
         (r for r in records if not NEVER_SHOWN & set(r.flags)), key=lambda r: (r.group_key, r.seed or 0, r.id)
     )
     runs = [_run(r, details_of(r), current_hash_of(r)) for r in shown]
-    benchmarks = {b for r in shown for b in r.metrics} | {p.benchmark for p in published}
+    measured = {b for r in shown for b in r.metrics}
+    benchmarks = measured | {p.benchmark for p in published}
     sections = [
         _section(b, _rows(b, [run for run in runs if b in run.scores]), [p for p in published if p.benchmark == b])
-        for b in sorted(benchmarks)
+        for b in sorted(benchmarks, key=lambda b: (b not in measured, b))  # what was measured comes first
     ]
     return "\n".join([HEADER, *sections])
 
