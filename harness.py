@@ -270,7 +270,7 @@ def _show_plan(options: RunOptions) -> None:
 def _show_memory(job: Job) -> None:
     from benchmarks.memory_estimate import expected_memory
 
-    console.print("no file is missing; expected memory:")
+    console.print("no file is missing; expected memory of tensors (libraries and mapped files come on top):")
     memory = expected_memory(job)
     _show_table(
         ("for", "GB"), [(what, f"{size / 1e9:.2f}") for what, size in [*memory.items(), ("sum", sum(memory.values()))]]
