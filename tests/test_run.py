@@ -167,6 +167,17 @@ def test_changed_code_starts_over_instead_of_mixing(f30k, tmp_path, accelerator,
     assert record.code_hash == "another"
 
 
+def test_tensorboard_gets_losses_and_dev_rsum(f30k, tmp_path, accelerator, quiet):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    (record,) = run(options(f30k, tmp_path, tensorboard=True), [0], accelerator, quiet)
+    (folder,) = tmp_path.glob("runs/*/tensorboard")
+    events = EventAccumulator(str(folder)).Reload()
+    logged = [event.value for event in events.Scalars("dev/rsum")]
+    assert logged == pytest.approx([e.dev_rsum for e in record.history], rel=1e-5)
+    assert "loss/total" in events.Tags()["scalars"]
+
+
 def test_seeds_are_runs_of_one_row(f30k, tmp_path, accelerator, quiet):
     records = run(options(f30k, tmp_path), [0, 1], accelerator, quiet)
     assert records[0].group_key == records[1].group_key
