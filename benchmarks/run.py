@@ -65,7 +65,9 @@ def run_seed(job: Job, seed: int, accelerator: Accelerator, console: Console) ->
             job.about(seed), job.options.tensorboard,
         )  # fmt: skip
         if trainer.resume():
-            console.print(f"{identity.id}: goes on at epoch {trainer.state.epoch + 1}, step {trainer.state.step}")
+            console.print(
+                f"{identity.id}: goes on at epoch {trainer.state.epoch + 1}, step {trainer.state.step}", soft_wrap=True
+            )
         else:
             method.fit(job.split("train"))
         record = _test(job, identity, folder, method, trainer.run(), accelerator, began, console)
@@ -80,9 +82,11 @@ def _finished(job: Job, identity: RunIdentity, folder: Path, console: Console) -
         return None
     record = read_record(path)
     if record.code_hash != job.code_hash:
-        console.print(f"{identity.id}: its record is stale (the code has changed since); running it again")
+        console.print(
+            f"{identity.id}: its record is stale (the code has changed since); running it again", soft_wrap=True
+        )
         return None
-    console.print(f"{identity.id}: already done, see {path}; --fresh runs it again")
+    console.print(f"{identity.id}: already done, see {path}; --fresh runs it again", soft_wrap=True)
     return record
 
 
@@ -107,7 +111,9 @@ def _begin_folder(job: Job, folder: Path, console: Console) -> None:
     note = folder / "code_hash"
     begun_with = note.read_text(encoding="utf-8") if note.exists() else job.code_hash
     if begun_with != job.code_hash:
-        console.print(f"{folder.name}: the code has changed since its checkpoints were written; starting over")
+        console.print(
+            f"{folder.name}: the code has changed since its checkpoints were written; starting over", soft_wrap=True
+        )
     if job.options.fresh or begun_with != job.code_hash:
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         (folder / BEST).unlink(missing_ok=True)
