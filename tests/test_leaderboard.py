@@ -118,7 +118,7 @@ def test_what_differs_is_a_row_of_its_own(store, change):
 
 
 def test_overrides_are_shown_short_and_without_folders(store):
-    overrides = {"train.epochs": 3, "optim.decay_epochs": [1, 2], "text.bert": "/home/somebody/bert-base"}
+    overrides = {"train.epochs": 3, "optim.decay_epochs": [1, 2], "text.bert": "../weights/bert-base"}
     store.add(recipe={}, overrides=overrides)
     (row,) = table(store.render())
     assert row["Overrides"] == "optim.decay_epochs=[1, 2], text.bert=bert-base, train.epochs=3"

@@ -203,7 +203,7 @@ def test_a_case_of_a_method_to_come_is_not_run_and_one_of_no_family_is_refused(t
     rewrite(tmp_path / "ranks", method=TO_COME[0])
     known, to_come = verify(tmp_path)
     assert known.not_run is None
-    assert "are not known" in to_come.summary()
+    assert "is not in this version" in to_come.summary()
     rewrite(tmp_path / "ranks", method="protocl")
     with pytest.raises(RunError, match="did you mean 'protocol'"):
         verify(tmp_path)
