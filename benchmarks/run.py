@@ -30,6 +30,8 @@ from benchmarks.scoring import benchmark_results
 from datasets.precomp import Split
 from methods.base import Method
 
+DONE = "done"  # in a run's folder: the run came to its end here
+
 
 def run(options: RunOptions, seeds: list[int], accelerator: Accelerator, console: Console) -> list[Record]:
     """Train, select, test and record every seed; a variant that is an ensemble trains its members first."""
@@ -71,6 +73,8 @@ def run_seed(job: Job, seed: int, accelerator: Accelerator, console: Console) ->
         else:
             method.fit(job.split("train"))
         record = _test(job, identity, folder, method, trainer.run(), accelerator, began, console)
+        if accelerator.is_main_process:
+            write_whole(folder / DONE, lambda file: file.write(job.code_hash.encode()))
     accelerator.free_memory()  # else every seed's model and optimiser stay
     return record
 
@@ -78,7 +82,7 @@ def run_seed(job: Job, seed: int, accelerator: Accelerator, console: Console) ->
 def _finished(job: Job, identity: RunIdentity, folder: Path, console: Console) -> Record | None:
     """The record of this very run, unless it is to be made anew, its code has changed, or it was made elsewhere."""
     path = record_path(identity, job.options.results)
-    if job.options.fresh or not path.exists() or not (folder / BEST).exists():
+    if job.options.fresh or not path.exists() or not (folder / DONE).exists():
         return None
     record = read_record(path)
     if record.code_hash != job.code_hash:
@@ -108,6 +112,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _begin_folder(job: Job, folder: Path, console: Console) -> None:
     """Throw away what --fresh or changed code makes useless; note which code trains here."""
+    (folder / DONE).unlink(missing_ok=True)
     note = folder / "code_hash"
     begun_with = note.read_text(encoding="utf-8") if note.exists() else job.code_hash
     if begun_with != job.code_hash:

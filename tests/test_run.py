@@ -156,6 +156,20 @@ def test_a_finished_run_is_not_run_again_unless_asked(f30k, tmp_path, accelerato
     assert len(read_records(tmp_path / "results")) == 1
 
 
+def test_a_stopped_run_is_not_done_though_its_record_came_with_the_clone(
+    f30k, tmp_path, accelerator, quiet, monkeypatch
+):
+    run(options(f30k, tmp_path), [0], accelerator, quiet)
+    shutil.rmtree(tmp_path / "runs")
+    interrupt_after(monkeypatch, 15)
+    with pytest.raises(Interrupted):
+        run(options(f30k, tmp_path), [0], accelerator, quiet)
+    monkeypatch.undo()
+    run(options(f30k, tmp_path), [0], accelerator, quiet)
+    assert "goes on at epoch" in quiet.file.getvalue()
+    assert "already done" not in quiet.file.getvalue()
+
+
 def test_changed_code_starts_over_instead_of_mixing(f30k, tmp_path, accelerator, quiet, monkeypatch):
     interrupt_after(monkeypatch, 9)
     with pytest.raises(Interrupted):
