@@ -8,7 +8,7 @@ import shlex
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -16,7 +16,7 @@ from benchmarks import provenance
 from benchmarks.errors import RunError
 from benchmarks.records import RunIdentity
 from benchmarks.scoring import benchmarks_of
-from datasets.batch import Inputs
+from datasets.batch import Inputs, Words
 from datasets.errors import DataError
 from datasets.precomp import Dataset, Split, open_dataset
 from datasets.text import Vocabulary
@@ -45,7 +45,7 @@ class RunOptions:
         """Where records go."""
         return self.output / "results"
 
-    def command(self, seed: int) -> str:
+    def command(self, seed: int | None) -> str:
         """The command that repeats a run; where data and results lie is left out."""
         parts = ["--method", self.method, "--dataset", self.dataset]
         parts += ["--variant", self.variant] if self.variant else []
@@ -53,7 +53,8 @@ class RunOptions:
             parts += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
         parts += ["--precision", self.precision] if self.precision != "fp32" else []
         parts += ["--limit", str(self.limit)] if self.limit else []
-        return f"python harness.py run {shlex.join(parts)} --seeds {seed}"
+        parts += [] if seed is None else ["--seeds", str(seed)]
+        return f"python harness.py run {shlex.join(parts)}"
 
 
 class Job:
@@ -80,9 +81,9 @@ class Job:
 
     @cached_property
     def vocabulary(self) -> Vocabulary | None:
-        """The words of the BiGRU; None with BERT."""
-        text = self.config.text
-        return None if text.bert else self.dataset.vocabulary(text.inputs())
+        """The words of the BiGRU; None where no words are read (BERT reads word pieces)."""
+        text = self.inputs.text
+        return self.dataset.vocabulary(text) if isinstance(text, Words) else None
 
     @cached_property
     def inputs(self) -> Inputs:
@@ -90,9 +91,20 @@ class Job:
         return self.kind.bare(self.recipe.config).inputs()
 
     @property
+    def trains(self) -> bool:
+        """Is there anything to train? A method may deny it for its configuration in a classmethod `trains`."""
+        trains = getattr(self.kind, "trains", None)
+        return trains is None or trains(self.recipe.config)
+
+    @property
+    def selection(self) -> Literal["dev", "last", "none"]:
+        """How the tested epoch is chosen; none where nothing is trained."""
+        return self.recipe.train.select if self.trains else "none"
+
+    @property
     def split_names(self) -> tuple[str, ...]:
         """The splits that have to be on disk: dev only where it is selected on."""
-        return ("train", "dev", "test") if self.recipe.train.select == "dev" else ("train", "test")
+        return ("train", "dev", "test") if self.selection == "dev" else ("train", "test")
 
     def require_files(self) -> None:
         """Raises DataError with every file that is missing."""
@@ -128,9 +140,9 @@ class Job:
             dataset=self.dataset.spec.name,
             text=self.kind.text_label(self.config),
             features=self.kind.features_label(self.config, self.dataset.spec.features),
-            seed=seed,
+            seed=seed if self.trains else None,
             flags=run_flags(self.kind.bare(self.config), self.split("test"), self.options.limit),
-            selection=self.recipe.train.select,
+            selection=self.selection,
             limit=self.options.limit,
             overrides=portable(self.options.overrides),
             recipe=portable(values),

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from benchmarks import provenance
 from benchmarks.atomic import write_whole
-from benchmarks.checkpoint import BEST, load_model, read_about
+from benchmarks.checkpoint import BEST, load_model, read_about, save_model
 from benchmarks.engine import Trainer, TrainingState
 from benchmarks.errors import RunError
 from benchmarks.evaluate import score_split
@@ -39,7 +39,8 @@ def run(options: RunOptions, seeds: list[int], accelerator: Accelerator, console
     members = job.kind.ensembles.get(job.recipe.variant)
     if members is None:
         job.require_files()
-        return [run_seed(job, seed, accelerator, console) for seed in seeds]
+        chosen = seeds if job.trains else seeds[:1]  # without training every seed gives the same
+        return [run_seed(job, seed, accelerator, console) for seed in chosen]
     jobs = [Job(replace(options, variant=member)) for member in members]
     for member in jobs:
         member.require_files()
@@ -61,22 +62,42 @@ def run_seed(job: Job, seed: int, accelerator: Accelerator, console: Console) ->
             _begin_folder(job, folder, console)
         accelerator.wait_for_everyone()
         method = job.build(seed)
-        dev = job.split("dev") if "dev" in job.split_names else None
-        trainer = Trainer(
-            method, job.recipe, job.split("train"), dev, folder, seed, accelerator, console,
-            job.about(seed), job.options.tensorboard,
-        )  # fmt: skip
-        if trainer.resume():
-            console.print(
-                f"{identity.id}: goes on at epoch {trainer.state.epoch + 1}, step {trainer.state.step}", soft_wrap=True
-            )
-        else:
-            method.fit(job.split("train"))
-        record = _test(job, identity, folder, method, trainer.run(), accelerator, began, console)
+        train = _train if job.trains else _fit_alone
+        state = train(job, identity, folder, method, seed, accelerator, console)
+        record = _test(job, identity, folder, method, state, accelerator, began, console)
         if accelerator.is_main_process:
             write_whole(folder / DONE, lambda file: file.write(job.code_hash.encode()))
     accelerator.free_memory()  # else every seed's model and optimiser stay
     return record
+
+
+def _train(
+    job: Job, identity: RunIdentity, folder: Path, method: Method, seed: int, accelerator: Accelerator, console: Console
+) -> TrainingState:
+    """Train from wherever an earlier command got to; leaves the selected model in `folder`."""
+    dev = job.split("dev") if "dev" in job.split_names else None
+    trainer = Trainer(
+        method, job.recipe, job.split("train"), dev, folder, seed, accelerator, console,
+        job.about(seed), job.options.tensorboard,
+    )  # fmt: skip
+    if trainer.resume():
+        console.print(
+            f"{identity.id}: goes on at epoch {trainer.state.epoch + 1}, step {trainer.state.step}", soft_wrap=True
+        )
+    else:
+        method.fit(job.split("train"))
+    return trainer.run()
+
+
+def _fit_alone(
+    job: Job, identity: RunIdentity, folder: Path, method: Method, seed: int, accelerator: Accelerator, console: Console
+) -> TrainingState:
+    """For a method without anything to train: the model is what `fit` leaves."""
+    method.to(accelerator.device).fit(job.split("train"))
+    if accelerator.is_main_process:
+        save_model(folder / BEST, method, {**job.about(seed), "epoch": None, "dev_rsum": None})
+    accelerator.wait_for_everyone()
+    return TrainingState()
 
 
 def _finished(job: Job, identity: RunIdentity, folder: Path, console: Console) -> Record | None:
@@ -144,9 +165,9 @@ def _test(
     trained = {
         "history": [Epoch(**entry) for entry in state.history],
         "selected_epoch": read_about(best)["epoch"],
-        "train_seconds": state.step_seconds + state.dev_seconds,
+        "train_seconds": state.step_seconds + state.dev_seconds if state.step else None,
         "total_seconds": time.monotonic() - began,
-        "seconds_per_step": state.step_seconds / state.step,
+        "seconds_per_step": state.step_seconds / state.step if state.step else None,
         "first_steps": state.first_steps,
         "steps": state.step,
         "skipped_steps": state.skipped,
