@@ -181,10 +181,14 @@ def bench(
     from benchmarks.bench import bench as bench_methods
 
     rows = [
-        (t.method, t.phase, str(t.batch), f"{t.fast:.0f}", "" if t.reference is None else f"{t.reference:.0f}")
+        (
+            *(t.method, t.phase, str(t.batch), f"{t.fast:.0f}"),
+            "" if t.fast_bytes is None else f"{t.fast_bytes / 1e9:.2f}",
+            "" if t.reference is None else f"{t.reference:.0f}",
+        )
         for t in bench_methods(method.split(","), steps, reference)
     ]
-    _show_table(("method", "phase", "batch", "fast, ms", "reference, ms"), rows)
+    _show_table(("method", "phase", "batch", "fast, ms", "fast, GB", "reference, ms"), rows)
 
 
 @data_app.command("check")

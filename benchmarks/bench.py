@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -23,12 +25,17 @@ Forward = Callable[[Method, Batch, Progress], Terms]
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds per training step (forward, backward, optimiser); reference: None where it was not asked for."""
+    """Milliseconds per training step (forward, backward, optimiser); reference: None where it was not asked for.
+
+    fast_bytes: peak resident memory of the process during the fast path, libraries included; None where the system
+    does not tell it.
+    """
 
     method: str
     phase: str
     batch: int
     fast: float
+    fast_bytes: int | None
     reference: float | None
 
 
@@ -48,9 +55,13 @@ def _bench_method(name: str, steps: int, reference: bool, embed_size: int) -> li
     timings = []
     for phases in (frozenset(), frozenset(entry.method.phases)):
         progress = Progress(phases=phases)
+        _forget_peak()
         fast_ms = _step_milliseconds(entry.method, recipe, lambda m, b, p: m(b, p), progress, BATCH[name], steps)
+        fast_bytes = _peak_resident()
         slow_ms = _step_milliseconds(entry.method, recipe, slow, progress, BATCH[name], 1) if reference else None
-        timings.append(Timing(name, "all phases" if phases else "before any phase", BATCH[name], fast_ms, slow_ms))
+        timings.append(
+            Timing(name, "all phases" if phases else "before any phase", BATCH[name], fast_ms, fast_bytes, slow_ms)
+        )
     return timings
 
 
@@ -69,6 +80,22 @@ def _step_milliseconds(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     return 1000 * (time.perf_counter() - began) / steps
+
+
+def _forget_peak() -> None:
+    """Let the peak start again from the present size (Linux)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_resident() -> int | None:
+    """Bytes; None where there is no /proc."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    kilobytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
+    return 1024 * int(kilobytes)
 
 
 def random_batch(size: int) -> Batch:
