@@ -14,11 +14,11 @@ from rich.console import Console
 from benchmarks import provenance
 from benchmarks.checkpoint import load_model, read_about
 from benchmarks.errors import RunError
-from benchmarks.evaluate import score_split
 from benchmarks.job import RunOptions, portable, require_region_dim, run_flags
 from benchmarks.records import Metrics, RunIdentity, write_record
 from benchmarks.run import measured
 from benchmarks.scoring import benchmark_results
+from benchmarks.timed_scoring import score_split_timed
 from datasets.batch import Words
 from datasets.precomp import Dataset, open_dataset
 from datasets.text import Vocabulary
@@ -50,11 +50,11 @@ def evaluate_checkpoint(
     if method.inputs().regions:
         require_region_dim(method.config, dataset, f"checkpoint {checkpoint}")
     test = dataset.split("test", method.inputs(), vocabulary, options.limit)
-    similarity = score_split(
+    scored = score_split_timed(
         method.to(accelerator.device), test, Train().eval_batch_size, accelerator.device, accelerator.mixed_precision
     )
     if ours:
-        return benchmark_results(similarity, test)[0]
+        return benchmark_results(scored.similarity, test)[0]
     selection = entry.method.released_selection
     flags = {"imported", *run_flags(method, test, options.limit)}
     identity = RunIdentity(
@@ -72,9 +72,13 @@ def evaluate_checkpoint(
         weights=hashlib.sha256(checkpoint.read_bytes()).hexdigest()[:16],
         precision=options.precision,
     )
-    told = {"total_seconds": time.monotonic() - began, "parameters": sum(p.numel() for p in method.parameters())}
+    told = {
+        **scored.times(),
+        "total_seconds": time.monotonic() - began,
+        "parameters": sum(p.numel() for p in method.parameters()),
+    }
     code_hash = provenance.code_hash(provenance.code_behind(entry.file))
-    record, details = measured(identity, similarity, test, code_hash, accelerator, told)
+    record, details = measured(identity, scored.similarity, test, code_hash, accelerator, told)
     console.print(f"record: {write_record(record, details, options.results)}", soft_wrap=True)
     return record.metrics
 

@@ -22,11 +22,11 @@ from benchmarks.atomic import write_whole
 from benchmarks.checkpoint import BEST, load_model, read_about, save_model
 from benchmarks.engine import Trainer, TrainingState
 from benchmarks.errors import RunError
-from benchmarks.evaluate import score_split
 from benchmarks.job import Job, RunOptions
 from benchmarks.protocol import ensemble
 from benchmarks.records import Details, Epoch, Record, RunIdentity, read_record, record_path, write_record
 from benchmarks.scoring import benchmark_results
+from benchmarks.timed_scoring import score_split_timed
 from datasets.precomp import Split
 from methods.base import Method
 
@@ -159,10 +159,11 @@ def _test(
     """Load the selected epoch, evaluate test once, file the record."""
     best = folder / BEST
     load_model(best, method)
-    similarity = score_split(
+    scored = score_split_timed(
         method, job.split("test"), job.recipe.train.eval_batch_size, accelerator.device, accelerator.mixed_precision
     )
     trained = {
+        **scored.times(),
         "history": [Epoch(**entry) for entry in state.history],
         "selected_epoch": read_about(best)["epoch"],
         "train_seconds": state.step_seconds + state.dev_seconds if state.step else None,
@@ -173,7 +174,7 @@ def _test(
         "skipped_steps": state.skipped,
         "parameters": sum(p.numel() for group in method.parameter_groups() for p in group.parameters),
     }
-    return _file(job, identity, similarity, trained, accelerator, console)
+    return _file(job, identity, scored.similarity, trained, accelerator, console)
 
 
 def _file(
@@ -203,7 +204,7 @@ def measured(
     metrics, details = benchmark_results(similarity, test)
     record = Record(
         **identity.model_dump(),
-        **trained,
+        **{"sidecars": sorted(test.sidecars), **trained},
         metrics=metrics,
         code=provenance.git_revision(),
         code_hash=code_hash,
@@ -219,12 +220,12 @@ def _run_ensemble(job: Job, members: list[Job], seed: int, accelerator: Accelera
     """Train the members, then re-score the test split from their encodings and average the matrices in float32."""
     began = time.monotonic()
     records = [run_seed(member, seed, accelerator, console) for member in members]
-    matrices = []
+    scored = []
     for member in members:
         method = member.build(seed).to(accelerator.device)
         load_model(job.options.output / "runs" / member.identity(seed, accelerator.num_processes).id / BEST, method)
         size = member.recipe.train.eval_batch_size
-        matrices.append(score_split(method, member.split("test"), size, accelerator.device))
+        scored.append(score_split_timed(method, member.split("test"), size, accelerator.device))
     identity = job.identity(seed, accelerator.num_processes)
     recipe = {r.variant: r.recipe for r in records}
     flags = sorted({*identity.flags, *(f for r in records for f in r.flags), "ensemble"})
@@ -232,8 +233,11 @@ def _run_ensemble(job: Job, members: list[Job], seed: int, accelerator: Accelera
     trained = {
         "train_seconds": sum(r.train_seconds for r in records),
         "total_seconds": time.monotonic() - began,
+        "encode_seconds": sum(s.encode_seconds for s in scored),
+        "score_seconds": sum(s.score_seconds for s in scored),
+        "sidecars": sorted({name for r in records for name in r.sidecars or ()}),
         "steps": sum(r.steps for r in records),
         "skipped_steps": sum(r.skipped_steps for r in records),
         "parameters": sum(r.parameters for r in records),
     }
-    return _file(job, identity, ensemble(matrices), trained, accelerator, console)
+    return _file(job, identity, ensemble([s.similarity for s in scored]), trained, accelerator, console)

@@ -67,6 +67,9 @@ def test_an_ensemble_trains_its_members_and_averages_their_scores(method, f30k, 
     assert "ensemble" in record.flags
     members = [r for r in read_records(tmp_path / "results") if r.id != record.id]
     assert {r.variant for r in members} == set(find_method(method).method.ensembles["full"])
+    assert record.sidecars == (("boxes",) if method == "gsmn" else ())
+    assert record.encode_seconds > 0
+    assert record.score_seconds > 0
     scores = [read_details(r, tmp_path / "results")["f30k-1k"] for r in (*members, record)]
     images = torch.arange(12)
     whole = [torch.full((12, 60), torch.nan) for _ in scores]
