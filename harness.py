@@ -191,6 +191,26 @@ def bench(
     _show_table(("method", "phase", "batch", "fast, ms", "fast, GB", "reference, ms"), rows)
 
 
+@app.command(
+    epilog="Examples:  python harness.py prepare --dataset f8k    "
+    "python harness.py prepare --dataset data.yaml --what sentences --encoder DIR/bge-large-en-v1.5"
+)
+def prepare(
+    dataset: DatasetName,
+    what: Annotated[str, typer.Option(help="sentences, graphs or both, separated by a comma.")] = "sentences,graphs",
+    encoder: Annotated[str, typer.Option(help="embedded, or a transformers model: a folder or a name.")] = "embedded",
+    dim: Annotated[int | None, typer.Option(help="Numbers of an embedded vector; default: 512.", min=1)] = None,
+    splits: Annotated[str, typer.Option(help="Splits, separated by commas; default: all.")] = "",
+    data_root: DataRoot = None,
+    force: Annotated[bool, typer.Option("--force", help="Make all anew, also what was not made here.")] = False,
+) -> None:
+    """Make sentence vectors and scene graphs from a data set's texts, and store them beside it."""
+    from benchmarks.prepare import PrepareOptions
+    from benchmarks.prepare import prepare as prepare_files
+
+    prepare_files(PrepareOptions(dataset, data_root, _parts(what), encoder, dim, _parts(splits), force), console)
+
+
 @data_app.command("check")
 def check(dataset: DatasetName, data_root: DataRoot = None) -> None:
     """Say what is there, what is missing, for which methods, and whether shapes, counts and values are right."""
@@ -229,6 +249,10 @@ def _overrides(set_: list[str], epochs: int | None) -> dict[str, Any]:
     from methods.recipe import parse_override
 
     return dict(parse_override(text) for text in set_) | ({"train.epochs": epochs} if epochs else {})
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _seeds(text: str) -> list[int]:
