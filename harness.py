@@ -33,7 +33,12 @@ app = typer.Typer(
 data_app = typer.Typer(help="Look at data on disk.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
-MethodName = Annotated[str, typer.Option("--method", help="A method's name, or path/to/file.py[:Class] of your own.")]
+MethodName = Annotated[
+    str,
+    typer.Option(
+        "--method", help="A method's name, path/to/file.py[:Class] of your own, or vsd:HOST for one with VSD."
+    ),
+]
 DatasetName = Annotated[str, typer.Option("--dataset", help="A data set's name, or path/to/data.yaml of your own.")]
 DataRoot = Annotated[
     Path | None, typer.Option(envvar="ITM_DATA", help="Folder that holds <name>/precomp or <name>_precomp.")
@@ -147,12 +152,11 @@ def recipe(
 ) -> None:
     """Print the resolved recipe with the source of each value: paper, official code or ours."""
     from datasets.spec import find_spec
-    from methods.recipe import resolve
+    from methods.hosting import resolve_entry
     from methods.registry import find_method
 
-    entry = find_method(method)
     overrides = _overrides(set_, None)
-    found = resolve(entry.method, entry.name, find_spec(dataset).name, variant, overrides, entry.recipe)
+    found = resolve_entry(find_method(method, variant), find_spec(dataset).name, variant, overrides)
     _show_table(("key", "value", "source"), found.rows())
 
 

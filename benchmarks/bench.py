@@ -15,7 +15,8 @@ from benchmarks.errors import RunError
 from benchmarks.optimiser import build_optimizer
 from datasets.batch import Batch, ImageBatch, TextBatch
 from methods.base import Method, Progress, Terms
-from methods.recipe import Recipe, nearest, resolve
+from methods.hosting import resolve_entry
+from methods.recipe import Recipe, nearest
 from methods.registry import find_method
 
 REGIONS, REGION_DIM, WORDS, VOCABULARY = 36, 2048, 20, 8000
@@ -50,7 +51,7 @@ def bench(names: list[str], steps: int, reference: bool, embed_size: int = 1024)
 def _bench_method(name: str, steps: int, reference: bool, embed_size: int) -> list[Timing]:
     entry = find_method(name)
     overrides = {"text.bert": None, "text.vocabulary_size": VOCABULARY, "region_dim": REGION_DIM}
-    recipe = resolve(entry.method, name, "f30k", None, {**overrides, "embed_size": embed_size}, entry.recipe)
+    recipe = resolve_entry(entry, "f30k", None, {**overrides, "embed_size": embed_size})
     slow: Forward = importlib.import_module(f"benchmarks.references.{name}").reference_forward
     timings = []
     for phases in (frozenset(), frozenset(entry.method.phases)):

@@ -23,8 +23,9 @@ from datasets.batch import Words
 from datasets.precomp import Dataset, open_dataset
 from datasets.text import Vocabulary
 from methods.base import Method
+from methods.hosting import resolve_entry
 from methods.official import import_checkpoint
-from methods.recipe import Train, resolve
+from methods.recipe import Train
 from methods.registry import Entry, find_method
 
 OURS = ".safetensors"
@@ -42,8 +43,9 @@ def evaluate_checkpoint(
     if not checkpoint.is_file():
         raise RunError(f"checkpoint {checkpoint} does not exist; give an official .pth or a best{OURS} of ours.")
     began = time.monotonic()
-    entry, dataset = find_method(options.method), open_dataset(options.dataset, options.data_root)
     ours = checkpoint.suffix == OURS
+    variant = read_about(checkpoint)["variant"] if ours else options.variant
+    entry, dataset = find_method(options.method, variant), open_dataset(options.dataset, options.data_root)
     method, vocabulary = (
         _ours(checkpoint, entry, options.overrides) if ours else _official(checkpoint, entry, dataset, options)
     )
@@ -77,7 +79,7 @@ def evaluate_checkpoint(
         "total_seconds": time.monotonic() - began,
         "parameters": sum(p.numel() for p in method.parameters()),
     }
-    code_hash = provenance.code_hash(provenance.code_behind(entry.file))
+    code_hash = provenance.method_code_hash(entry.files)
     record, details = measured(identity, scored.similarity, test, code_hash, accelerator, told)
     console.print(f"record: {write_record(record, details, options.results)}", soft_wrap=True)
     return record.metrics
@@ -87,6 +89,11 @@ def _ours(checkpoint: Path, entry: Entry, overrides: dict[str, Any]) -> tuple[Me
     about = read_about(checkpoint)
     if about["method"] != entry.name:
         raise RunError(f"checkpoint {checkpoint} was trained with {about['method']}: use --method {about['method']}.")
+    if entry.host is not None and about["variant"] not in entry.method.variants:
+        raise RunError(
+            f"checkpoint {checkpoint} was trained with variant {about['variant']}: name its host behind a colon, "
+            f"--method {entry.name}:HOST."
+        )
     if refused := set(overrides) - {"text.bert"}:
         raise RunError(f"checkpoint {checkpoint} brings its recipe along; --set {min(refused)} cannot change it.")
     if "text.bert" in overrides:  # its folder may lie elsewhere by now
@@ -105,10 +112,8 @@ def _ours(checkpoint: Path, entry: Entry, overrides: dict[str, Any]) -> tuple[Me
 def _official(
     checkpoint: Path, entry: Entry, dataset: Dataset, options: RunOptions
 ) -> tuple[Method, Vocabulary | None]:
-    recipe = resolve(
-        entry.method, entry.name, dataset.spec.name, options.variant, options.overrides, entry.recipe
-    )  # for what the file does not determine
-    method = import_checkpoint(checkpoint, entry.method, recipe.config)
+    recipe = resolve_entry(entry, dataset.spec.name, options.variant, options.overrides)
+    method = import_checkpoint(checkpoint, entry.method, recipe.config)  # the recipe: what the file does not determine
     text = method.inputs().text
     if not isinstance(text, Words):
         return method, None

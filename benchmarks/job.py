@@ -21,7 +21,7 @@ from datasets.errors import DataError
 from datasets.precomp import Dataset, Split, open_dataset
 from datasets.text import Vocabulary
 from methods.base import Method, MethodConfig
-from methods.recipe import resolve
+from methods.hosting import resolve_entry
 from methods.registry import find_method
 
 
@@ -63,13 +63,11 @@ class Job:
     def __init__(self, options: RunOptions) -> None:
         """Raises MethodError or DataError where a name, a recipe value or the data set's folder is wrong."""
         self.options = options
-        self.entry = find_method(options.method)
+        self.entry = find_method(options.method, options.variant)
         self.dataset = open_dataset(options.dataset, options.data_root)
         self.kind: type[Method] = self.entry.method
-        self.recipe = resolve(
-            self.kind, self.entry.name, self.dataset.spec.name, options.variant, options.overrides, self.entry.recipe
-        )
-        self.code_hash = provenance.code_hash(provenance.code_behind(self.entry.file))
+        self.recipe = resolve_entry(self.entry, self.dataset.spec.name, options.variant, options.overrides)
+        self.code_hash = provenance.method_code_hash(self.entry.files)
 
     @cached_property
     def config(self) -> MethodConfig:
@@ -164,7 +162,7 @@ class Job:
 
 
 def portable(values: dict[str, Any]) -> dict[str, Any]:
-    """Recipe values without machine paths: BERT's folder is named by its last part, wherever it lies.
+    """Recipe values without machine paths: BERT's folder and files are named by their last part, wherever they lie.
 
     values: nested, or with dotted keys.
     """
@@ -173,11 +171,13 @@ def portable(values: dict[str, Any]) -> dict[str, Any]:
         renamed["text"] = {k: _last_part(v) if k == "bert" else v for k, v in renamed["text"].items()}
     if "text.bert" in renamed:
         renamed["text.bert"] = _last_part(renamed["text.bert"])
+    if "prototypes_file" in renamed:
+        renamed["prototypes_file"] = _last_part(renamed["prototypes_file"])
     return renamed
 
 
 def _last_part(name: str | None) -> str | None:
-    return Path(name).resolve().name if name and Path(name).is_dir() else name
+    return Path(name).resolve().name if name and Path(name).exists() else name
 
 
 def require_region_dim(config: MethodConfig, dataset: Dataset, who: str) -> None:

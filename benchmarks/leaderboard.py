@@ -15,11 +15,11 @@ import numpy as np
 
 from benchmarks.atomic import write_whole
 from benchmarks.errors import RunError
-from benchmarks.provenance import ROOT, code_behind, code_hash
+from benchmarks.provenance import method_code_hash
 from benchmarks.published import Published, name_words, read_published
 from benchmarks.records import Details, Metrics, Record, read_details, read_records
 from benchmarks.statistics import image_scores, mean_and_std, significance_ranks
-from methods.registry import SHIPPED
+from methods.registry import SHIPPED, find_method
 
 NEVER_SHOWN = {"limited", "nonstandard_size"}
 NONE = "–"  # noqa: RUF001
@@ -112,18 +112,21 @@ def write_leaderboard(results_dir: Path) -> Path:
         read_records(results_dir),
         details_of=lambda record: read_details(record, results_dir),
         published=read_published(),
-        current_hash_of=lambda record: hash_of(record.method),
+        current_hash_of=lambda record: hash_of(record.method, record.variant),
     )
     path = results_dir / "LEADERBOARD.md"
     write_whole(path, lambda file: file.write(text.encode()))
     return path
 
 
-def current_code_hash(method: str) -> str | None:
-    """Hash of this checkout's code behind a method; None where the method is not shipped with it."""
+def current_code_hash(method: str, variant: str = "") -> str | None:
+    """Hash of this checkout's code behind a method, its host's included; None where one is not shipped with it."""
     if method not in SHIPPED:
         return None
-    return code_hash(code_behind(ROOT / f"{SHIPPED[method].replace('.', '/')}.py"))
+    entry = find_method(method, variant)
+    if entry.host is not None and variant not in entry.method.variants:  # on a host of a user's own
+        return None
+    return method_code_hash(entry.files)
 
 
 def render_leaderboard(

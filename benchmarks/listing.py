@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks.errors import RunError
 from datasets.batch import Inputs
 from datasets.spec import dataset_names, find_spec, nearest
-from methods.recipe import resolve
+from methods.hosting import resolve_entry
 from methods.registry import find_method, method_names
 
 Listing = tuple[tuple[str, ...], list[tuple[str, ...]]]
@@ -48,9 +48,9 @@ def inputs_by_method() -> dict[str, Inputs]:
     """What each method, and each of its variants, reads with its own recipe."""
     found = {}
     for name in method_names():
-        entry = find_method(name)
-        for variant in entry.method.variants or (None,):
-            recipe = resolve(entry.method, entry.name, "f30k", variant, file=entry.recipe)
-            label = name if variant in (None, entry.method.variants[0]) else f"{name} {variant}"
+        for variant in find_method(name).method.variants or (None,):
+            entry = find_method(name, variant)
+            recipe = resolve_entry(entry, "f30k", variant)
+            label = name if variant in (None, *entry.method.variants[:1]) else f"{name} {variant}"
             found[label] = entry.method.bare(recipe.config).inputs()
     return found

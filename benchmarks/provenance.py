@@ -82,6 +82,11 @@ def code_behind(method_file: Path, root: Path = ROOT) -> list[Path]:
     return sorted(found)
 
 
+def method_code_hash(method_files: Iterable[Path]) -> str:
+    """Hash of the code behind the numbers of a method: its file, and that of the method it is put on."""
+    return code_hash({path for file in method_files for path in code_behind(file)})
+
+
 def _module_files(name: str, root: Path) -> list[Path]:
     """Where a module of the checkout may lie; nothing for a library's."""
     if name.split(".")[0] not in PACKAGES:

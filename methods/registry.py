@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,12 +22,21 @@ M = TypeVar("M", bound=type)
 
 @dataclass(frozen=True)
 class Entry:
-    """A method that can be run. recipe: its YAML file, None where there is none (a user's method may do without)."""
+    """A method that can be run. recipe: its YAML file, None where there is none (a user's method may do without).
+
+    host: the method that it is put on, None where it stands alone.
+    """
 
     name: str
     method: type
     recipe: Path | None
     file: Path
+    host: Entry | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Its source file, and its host's."""
+        return (self.file, *(self.host.files if self.host else ()))
 
 
 def register(name: str) -> Callable[[M], M]:
@@ -46,13 +55,24 @@ def method_names() -> list[str]:
     return list(SHIPPED)
 
 
-def find_method(name: str) -> Entry:
+def find_method(name: str, variant: str | None = None) -> Entry:
     """A shipped method by its name, or a user's: `path/to/file.py` or `path/to/file.py:ClassName`.
 
-    Raises MethodError where there is none, with the nearest name.
+    A method that is put on another one (vsd) finds its host by the variant, or behind a colon: `vsd:gpo`,
+    `vsd:path/to/file.py`. Raises MethodError where there is none, with the nearest name.
     """
+    guest, colon, host = name.partition(":")
+    if colon and guest in SHIPPED:
+        return _put_on(_shipped(guest), _standing_alone(find_method(host)), named=True)
     if ".py" in name:
         return _from_file(name)
+    entry = _shipped(name)
+    if not hasattr(entry.method, "on"):
+        return entry
+    return _put_on(entry, _shipped(entry.method.host_of(variant)), named=False)
+
+
+def _shipped(name: str) -> Entry:
     if name not in SHIPPED:
         from methods.recipe import nearest
 
@@ -63,6 +83,19 @@ def find_method(name: str) -> Entry:
     module = importlib.import_module(SHIPPED[name])
     recipe = RECIPES / f"{name}.yaml"
     return Entry(name, _registered[name], recipe if recipe.exists() else None, Path(module.__file__))
+
+
+def _put_on(guest: Entry, host: Entry, named: bool) -> Entry:
+    """`guest` on `host`. named: the host was named by hand, and the variants are those of this host alone."""
+    if not hasattr(guest.method, "on"):
+        raise MethodError(f"method {guest.name} is put on no other: --method {guest.name}, without what follows it.")
+    return replace(guest, method=guest.method.on(host.method, host.name if named else None), host=host)
+
+
+def _standing_alone(entry: Entry) -> Entry:
+    if entry.host is not None:
+        raise MethodError(f"method {entry.name} is put on others itself and cannot be a host; name another method.")
+    return entry
 
 
 def _from_file(name: str) -> Entry:

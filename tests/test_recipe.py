@@ -5,6 +5,7 @@ import pytest
 from benchmarks.listing import inputs_by_method
 from methods.base import EmbeddingMethod, MethodConfig
 from methods.errors import MethodError
+from methods.hosting import resolve_entry
 from methods.recipe import DEFAULT_SOURCE, Begin, known_keys, parse_override, resolve
 from methods.registry import find_method, method_names
 
@@ -136,9 +137,9 @@ def test_a_phase_begins_at_its_step(begin, step):
 @pytest.mark.parametrize("name", method_names())
 @pytest.mark.parametrize("dataset", ["f30k", "coco", "f8k", "demo"])
 def test_every_shipped_recipe_is_valid_and_starts_every_phase(name, dataset):
-    entry = find_method(name)
-    for variant in entry.method.variants:
-        recipe = resolve(entry.method, name, dataset, variant, file=entry.recipe)
+    for variant in find_method(name).method.variants:
+        entry = find_method(name, variant)
+        recipe = resolve_entry(entry, dataset, variant)
         assert set(recipe.phases) == set(entry.method.phases)
         assert {key for key, _, _ in recipe.rows()} >= {"optim.lr", "train.epochs"}
         assert all(source for _, _, source in recipe.rows())
@@ -147,7 +148,7 @@ def test_every_shipped_recipe_is_valid_and_starts_every_phase(name, dataset):
 def test_every_key_of_a_recipe_can_be_set():
     for name in method_names():
         entry = find_method(name)
-        recipe = resolve(entry.method, name, "f30k", file=entry.recipe)
+        recipe = resolve_entry(entry, "f30k")
         shown = {key for key, _, _ in recipe.rows()}
         assert shown - set(known_keys(entry.method)) == set()
 
