@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import eccv
 from benchmarks.errors import RunError
-from benchmarks.verify import TO_COME, verify, verify_case
+from benchmarks.verify import verify, verify_case
 from benchmarks.verify.case import difference, read_case, worst
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -197,13 +197,9 @@ def test_a_missing_input_is_named():
         verify_case(replace(case, inputs=inputs))
 
 
-def test_a_case_of_a_method_to_come_is_not_run_and_one_of_no_family_is_refused(tmp_path):
+def test_a_case_of_no_family_is_refused(tmp_path):
     for name in ("fold5-ensemble", "ranks"):
         shutil.copytree(GOLDEN / "protocol" / name, tmp_path / name)
-    rewrite(tmp_path / "ranks", method=TO_COME[0])
-    known, to_come = verify(tmp_path)
-    assert known.not_run is None
-    assert "is not in this version" in to_come.summary()
     rewrite(tmp_path / "ranks", method="protocl")
     with pytest.raises(RunError, match="did you mean 'protocol'"):
         verify(tmp_path)
