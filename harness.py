@@ -291,11 +291,7 @@ def _show_plan(options: RunOptions) -> None:
 
     job = Job(options)
     _show_table(("key", "value", "source"), job.recipe.rows())
-    missing = job.dataset.missing(job.inputs, job.split_names)
-    for sentence in missing:
-        console.print(sentence, soft_wrap=True, highlight=False)
-    if missing:
-        raise typer.Exit(2)
+    job.require_files()
     _show_memory(job)
 
 
@@ -346,7 +342,7 @@ def main() -> None:
     except Interrupted:
         _stop("stopped, everything is saved; the same command (without --fresh) goes on from here.", 130)
     except KeyboardInterrupt:
-        _stop("stopped; the same command (without --fresh) goes on from the last checkpoint.", 130)
+        _stop("stopped; the same command (without --fresh) goes on from what is saved.", 130)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
             raise

@@ -16,6 +16,7 @@ from benchmarks import provenance
 from benchmarks.errors import RunError
 from benchmarks.records import RunIdentity
 from benchmarks.scoring import benchmarks_of
+from benchmarks.sidecar_files import missing_files, require_one_encoder
 from datasets.batch import Inputs, Words
 from datasets.errors import DataError
 from datasets.precomp import Dataset, Split, open_dataset
@@ -105,10 +106,11 @@ class Job:
         return ("train", "dev", "test") if self.selection == "dev" else ("train", "test")
 
     def require_files(self) -> None:
-        """Raises DataError with every file that is missing."""
-        missing = self.dataset.missing(self.inputs, self.split_names)
+        """Raises DataError with every file that is missing, or where vectors are there that do not compare."""
+        missing = missing_files(self.dataset, self.inputs, self.split_names)
         if missing:
             raise DataError("\n".join(missing))
+        require_one_encoder(self.dataset, self.inputs, self.split_names)
 
     def split(self, name: str) -> Split:
         """A split with what the method reads, opened once."""

@@ -44,13 +44,13 @@ def _benchmarks() -> Listing:
     ]
 
 
-def inputs_by_method() -> dict[str, Inputs]:
-    """What each method, and each of its variants, reads with its own recipe."""
+def inputs_by_method(dataset: str = "f30k") -> dict[str, Inputs]:
+    """What each method, and each of its variants, reads with its own recipe for a data set."""
     found = {}
     for name in method_names():
         for variant in find_method(name).method.variants or (None,):
             entry = find_method(name, variant)
-            recipe = resolve_entry(entry, "f30k", variant)
+            recipe = resolve_entry(entry, dataset, variant)
             label = name if variant in (None, *entry.method.variants[:1]) else f"{name} {variant}"
             found[label] = entry.method.bare(recipe.config).inputs()
     return found

@@ -193,7 +193,7 @@ def _made(path: Path) -> Manifest | None:
 
 
 def _about(manifest: Manifest) -> str:
-    return f"{' x '.join(f'{n:,}' for n in manifest.shape)}, {manifest.encoder}"
+    return f"{' x '.join(f'{n:,}' for n in manifest.shape)}, {manifest.label}"
 
 
 def _known(names: Sequence[str], known: list[str], option: str) -> list[str]:

@@ -191,6 +191,9 @@ class Record(RunIdentity):
     encode_seconds: float | None = Field(None, ge=0, description="wall time of encoding the test split, with reading")
     score_seconds: float | None = Field(None, ge=0, description="wall time of scoring all pairs of the test split")
     sidecars: tuple[str, ...] | None = Field(None, description="sidecars that were read; None: not noted")
+    sidecar_sources: dict[str, str] = Field(
+        default_factory=dict, description="sidecar -> what made it: an encoder's name, simulated, or as supplied"
+    )
     first_steps: dict[str, int] = Field(default_factory=dict, description="phase -> its first step")
     steps: int = Field(0, ge=0, description="training steps")
     skipped_steps: int = Field(0, ge=0, description="steps skipped because loss or gradient was not finite")

@@ -26,6 +26,7 @@ from benchmarks.job import Job, RunOptions
 from benchmarks.protocol import ensemble
 from benchmarks.records import Details, Epoch, Record, RunIdentity, read_record, record_path, write_record
 from benchmarks.scoring import benchmark_results
+from benchmarks.sidecar_files import sidecar_sources
 from benchmarks.timed_scoring import score_split_timed
 from datasets.precomp import Split
 from methods.base import Method
@@ -164,6 +165,7 @@ def _test(
     )
     trained = {
         **scored.times(),
+        "sidecar_sources": sidecar_sources([job.split(name) for name in job.split_names]),
         "history": [Epoch(**entry) for entry in state.history],
         "selected_epoch": read_about(best)["epoch"],
         "train_seconds": state.step_seconds + state.dev_seconds if state.step else None,
@@ -204,7 +206,7 @@ def measured(
     metrics, details = benchmark_results(similarity, test)
     record = Record(
         **identity.model_dump(),
-        **{"sidecars": sorted(test.sidecars), **trained},
+        **{"sidecars": sorted(test.sidecars), "sidecar_sources": sidecar_sources([test]), **trained},
         metrics=metrics,
         code=provenance.git_revision(),
         code_hash=code_hash,
@@ -236,6 +238,7 @@ def _run_ensemble(job: Job, members: list[Job], seed: int, accelerator: Accelera
         "encode_seconds": sum(s.encode_seconds for s in scored),
         "score_seconds": sum(s.score_seconds for s in scored),
         "sidecars": sorted({name for r in records for name in r.sidecars or ()}),
+        "sidecar_sources": {name: source for r in records for name, source in r.sidecar_sources.items()},
         "steps": sum(r.steps for r in records),
         "skipped_steps": sum(r.skipped_steps for r in records),
         "parameters": sum(r.parameters for r in records),

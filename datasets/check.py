@@ -13,6 +13,7 @@ from datasets.arrays import open_array
 from datasets.batch import Inputs, Words
 from datasets.captions import Layout
 from datasets.errors import DataError
+from datasets.manifest import read_manifest
 from datasets.precomp import Dataset, open_dataset, open_features
 from datasets.scan import differing_rows, non_finite_rows
 from datasets.sidecars import BoxesSidecar, PairsSidecar, Sidecar, find_sidecar, missing_sentence, open_sidecar
@@ -201,7 +202,9 @@ class _Checker:
         return tuple(name for name, sidecars in reads.items() if sidecar in sidecars)
 
     def _check_array(self, split: str, layout: Layout, sidecar: Sidecar) -> None:
-        self.report.found.append(f"{sidecar.path.name}: {_shape(sidecar.array)} ({sidecar.spec.what})")
+        manifest = read_manifest(sidecar.path)
+        made = f", made by prepare: {manifest.label}" if manifest else ""
+        self.report.found.append(f"{sidecar.path.name}: {_shape(sidecar.array)} ({sidecar.spec.what}{made})")
         bad = non_finite_rows(sidecar.array)
         if len(bad):
             self.report.problems.append(

@@ -31,6 +31,11 @@ class Manifest(Spec):
     libraries: dict[str, str] = Field(default_factory=dict)
     rows: str = ""
 
+    @property
+    def label(self) -> str:
+        """What made it, as records show it."""
+        return f"{self.encoder} ({self.pooling})" if self.pooling else self.encoder
+
     def same_content(self, other: Manifest) -> bool:
         """Do both describe the same content? Versions of libraries do not count."""
         left_out = {"libraries", "rows"}

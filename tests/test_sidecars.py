@@ -157,7 +157,10 @@ def test_numbers_that_are_not_finite_are_named_by_row(tmp_path, layout):
 
 
 def test_a_missing_file_is_named_with_what_it_is_and_how_to_get_it(tmp_path, layout):
-    with pytest.raises(DataError, match=r"train_cap_bge.npy is missing: sentence vectors .* VSD repository"):
+    with pytest.raises(
+        DataError,
+        match=r"train_cap_bge.npy .or prepared/train_captions.npy. is missing: sentence vectors .* VSD repository",
+    ):
         opened(tmp_path, layout, "caption_vectors")
 
 

@@ -35,8 +35,11 @@ def test_official_file_names_of_sidecars():
     spec = find_spec("coco")
     assert spec.sidecar("boxes").patterns("test", "testall") == ["testall_ims_bbx.npy"]
     dagger = spec.sidecar("descriptions_dagger")
-    assert dagger.patterns("train", "train") == ["train_aux_cap_bge_cpm_full.npy"]
-    assert dagger.patterns("test", "testall") == ["testall_aux_cap_bge_cpm_full_1.npy"]
+    assert dagger.patterns("train", "train") == [
+        "train_aux_cap_bge_cpm_full.npy",
+        "prepared/train_descriptions_dagger.npy",
+    ]
+    assert dagger.patterns("test", "testall")[0] == "testall_aux_cap_bge_cpm_full_1.npy"
     assert spec.sidecar("factual_entities").patterns("dev", "dev")[0] == "factual/dev_caps_entities_bge.npy"
 
 
@@ -48,8 +51,13 @@ def test_every_shipped_sidecar_says_how_to_get_it():
         assert set(spec.simulated) <= set(spec.sidecars)
 
 
-def test_f8k_has_only_boxes_and_dependencies():
-    assert set(find_spec("f8k").sidecars) == {"boxes", "dependencies"}
+def test_f8k_reads_what_prepare_makes_under_honest_names_and_each_file_for_every_method_that_can_use_it():
+    sidecars = find_spec("f8k").sidecars
+    assert set(sidecars) == set(find_spec("f30k").sidecars) - {"image_sizes"}
+    assert not any("bge" in name for spec in sidecars.values() for name in spec.files)
+    assert {sidecars[name].files for name in ("caption_vectors", "caption_vectors_hrem", "factual_captions")} == {
+        ("prepared/{split}_captions.npy",)
+    }
 
 
 def test_a_users_yaml_of_two_lines(tmp_path):
