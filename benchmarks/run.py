@@ -37,15 +37,19 @@ DONE = "done"  # in a run's folder: the run came to its end here
 def run(options: RunOptions, seeds: list[int], accelerator: Accelerator, console: Console) -> list[Record]:
     """Train, select, test and record every seed; a variant that is an ensemble trains its members first."""
     job = Job(options)
+    jobs = jobs_to_train(job)
+    for one in jobs:
+        one.require_files()
+    if jobs != [job]:
+        return [_run_ensemble(job, jobs, seed, accelerator, console) for seed in seeds]
+    chosen = seeds if job.trains else seeds[:1]  # without training every seed gives the same
+    return [run_seed(job, seed, accelerator, console) for seed in chosen]
+
+
+def jobs_to_train(job: Job) -> list[Job]:
+    """The job itself, or the members of a variant that is an ensemble."""
     members = job.kind.ensembles.get(job.recipe.variant)
-    if members is None:
-        job.require_files()
-        chosen = seeds if job.trains else seeds[:1]  # without training every seed gives the same
-        return [run_seed(job, seed, accelerator, console) for seed in chosen]
-    jobs = [Job(replace(options, variant=member)) for member in members]
-    for member in jobs:
-        member.require_files()
-    return [_run_ensemble(job, jobs, seed, accelerator, console) for seed in seeds]
+    return [job] if members is None else [Job(replace(job.options, variant=member)) for member in members]
 
 
 def run_seed(job: Job, seed: int, accelerator: Accelerator, console: Console) -> Record:
