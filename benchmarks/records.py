@@ -312,11 +312,31 @@ def _write_json(file: BinaryIO, record: Record) -> None:
     file.write(f"{text}\n".encode())
 
 
-def read_records(results_dir: Path) -> list[Record]:
-    """All records of a results folder, by id. Raises RunError where the folder is missing or a record is damaged."""
+def record_files(results_dir: Path) -> list[Path]:
+    """The JSON files of a results folder, by name. Raises RunError where the folder is missing."""
     if not results_dir.is_dir():
         raise RunError(f"results folder {results_dir} does not exist; give the folder that holds records/ (--results).")
-    return [read_record(path) for path in sorted((results_dir / "records").glob("*.json"))]
+    return sorted((results_dir / "records").glob("*.json"))
+
+
+def read_records(results_dir: Path) -> list[Record]:
+    """All records of a results folder, by id. Raises RunError where the folder is missing or a record is damaged."""
+    return [read_record(path) for path in record_files(results_dir)]
+
+
+def scan_records(results_dir: Path) -> tuple[list[tuple[Record, dict[str, Details]]], list[str]]:
+    """The records that can be read, with their details by benchmark; and a sentence for each that cannot.
+
+    Raises RunError where the folder is missing.
+    """
+    found, problems = [], []
+    for path in record_files(results_dir):
+        try:
+            record = read_record(path)
+            found.append((record, read_details(record, results_dir)))
+        except RunError as error:
+            problems.append(str(error))
+    return found, problems
 
 
 def read_record(path: Path) -> Record:
@@ -338,8 +358,21 @@ def read_record(path: Path) -> Record:
     except (ValidationError, RecursionError) as error:
         raise _damaged(path, _first_error(error)) from error
     if path.stem != record.id:
-        raise RunError(f"{path} holds the record {record.id}; rename it to {record.id}.json or remove the copy.")
+        raise _misnamed(path, record)
     return record
+
+
+def _misnamed(path: Path, record: Record) -> RunError:
+    """Another file of the same run: a copy, or one that says something else, or the only one."""
+    proper = path.with_name(f"{record.id}.json")
+    if not proper.exists():
+        return RunError(f"{path} holds the record {record.id}; rename it and its .npz to {record.id}.")
+    if proper.read_bytes() == path.read_bytes():
+        return RunError(f"{path} holds the record {record.id} and is a copy of {proper.name}; remove the copy.")
+    return RunError(
+        f"{path} holds the record {record.id}, but says otherwise than {proper.name} about the same run; "
+        f"keep the right one of them under that name."
+    )
 
 
 def _first_error(error: Exception) -> str:
@@ -352,7 +385,12 @@ def _first_error(error: Exception) -> str:
 
 def read_details(record: Record, results_dir: Path) -> dict[str, Details]:
     """Benchmark -> per-query results of a record. Raises RunError where the file is missing or does not fit."""
-    path = record_path(record, results_dir).with_suffix(".npz")
+    return read_details_beside(record_path(record, results_dir), record)
+
+
+def read_details_beside(record_file: Path, record: Record) -> dict[str, Details]:
+    """`read_details` of a record that was read from `record_file`, wherever that lies."""
+    path = record_file.with_suffix(".npz")
     try:
         with np.load(path, allow_pickle=False) as arrays:
             details = {

@@ -26,6 +26,7 @@ from benchmarks.records import (
     read_record,
     read_records,
     record_path,
+    scan_records,
     write_record,
 )
 
@@ -272,8 +273,38 @@ def test_a_record_outside_the_schema_is_named_with_the_key(tmp_path, change):
 def test_a_copy_under_another_name_is_refused(tmp_path):
     path = record_path(store(tmp_path), tmp_path)
     path.with_name("copy.json").write_bytes(path.read_bytes())
-    with pytest.raises(RunError, match=r"copy\.json holds the record gpo-f8k"):
+    with pytest.raises(RunError, match=r"copy\.json holds the record gpo-f8k.* is a copy of gpo-f8k.*; remove"):
         read_records(tmp_path)
+
+
+def test_the_same_run_twice_with_other_numbers_is_a_conflict(tmp_path):
+    path = record_path(store(tmp_path), tmp_path)
+    other = path.with_name("other.json")
+    other.write_text(path.read_text().replace('"total_seconds": 70.0', '"total_seconds": 71.0'))
+    with pytest.raises(RunError, match=r"other\.json holds the record gpo-f8k.* says otherwise than gpo-f8k.*\.json"):
+        read_records(tmp_path)
+    path.unlink()
+    with pytest.raises(RunError, match=r"other\.json holds the record gpo-f8k.*; rename it and its \.npz"):
+        read_records(tmp_path)
+
+
+def test_a_scan_keeps_what_is_whole_and_names_the_rest(tmp_path):
+    whole, cut, old, lost = (store(tmp_path, seed=seed) for seed in range(4))
+    record_path(cut, tmp_path).write_text("{")
+    path = record_path(old, tmp_path)
+    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 0'))
+    record_path(lost, tmp_path).with_suffix(".npz").unlink()
+    found, problems = scan_records(tmp_path)
+    ((record, details),) = found
+    assert record == whole
+    np.testing.assert_array_equal(details["f8k-1k"].i2t_ranks, make_details().i2t_ranks)
+    assert len(problems) == 3
+    named = {r.id: p for r in (cut, old, lost) for p in problems if r.id in p}
+    assert "is not valid JSON" in named[cut.id]
+    assert "has schema version 0, this harness reads 1" in named[old.id]
+    assert "is missing" in named[lost.id]
+    with pytest.raises(RunError, match="does not exist"):
+        scan_records(tmp_path / "typo")
 
 
 def test_an_rsum_that_does_not_add_up_is_refused():
