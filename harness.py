@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -18,6 +19,7 @@ from datasets.errors import DataError
 from methods.errors import MethodError
 
 if TYPE_CHECKING:
+    from benchmarks.compare import BenchmarkComparison
     from benchmarks.job import Job, RunOptions
     from benchmarks.records import Metrics
 
@@ -126,12 +128,44 @@ def evaluate(
     _print_metrics(metrics, str(chosen), as_json)
 
 
-@app.command()
-def leaderboard(results: Results = Path("results")) -> None:
-    """Write results/LEADERBOARD.md from the records."""
+@app.command(epilog="Example:  python harness.py leaderboard --format md,csv,latex,html,json")
+def leaderboard(
+    results: Results = Path("results"),
+    format_: Annotated[str, typer.Option("--format", help="Some of md, csv, latex, html, json, with commas.")] = "md",
+) -> None:
+    """Write results/LEADERBOARD.md, and other formats, from the records. Exit code 2 where one is damaged."""
     from benchmarks.leaderboard import write_leaderboard
 
-    console.print(f"written: {write_leaderboard(results)}", soft_wrap=True)
+    written, problems = write_leaderboard(results, _parts(format_) or ["md"])
+    for path in written:
+        console.print(f"written: {path}", soft_wrap=True, highlight=False, markup=False)
+    if problems:
+        _stop("\n".join([*problems, f"left out: {len(problems)}; the rest was written."]), 2)
+
+
+@app.command(
+    epilog="Examples:  python harness.py compare gpo-demo-s0 gsmn-dense-demo-s0    "
+    "python harness.py compare results/records/A.json other/records/B.json --json"
+)
+def compare(
+    first: Annotated[str, typer.Argument(help="A record: its id, the beginning of it, or the path of its .json.")],
+    second: Annotated[str, typer.Argument(help="The record to compare it with.")],
+    results: Results = Path("results"),
+    queries: Annotated[int, typer.Option(help="How many of the most different queries.", min=0)] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Difference of two records with 95 % intervals, exact McNemar, and the queries where they differ most."""
+    from benchmarks.compare import compare_records, open_record
+
+    pair = open_record(first, results), open_record(second, results)
+    found = compare_records(*pair, queries=queries)
+    if as_json:
+        print(json.dumps({b.benchmark: asdict(b) for b in found}, indent=1))
+        return
+    names = [opened.record.id for opened in pair]
+    console.print(f"A = {names[0]}, B = {names[1]}", soft_wrap=True, highlight=False, markup=False)
+    for benchmark in found:
+        _show_comparison(benchmark)
 
 
 @app.command("list")
@@ -215,6 +249,48 @@ def prepare(
     prepare_files(PrepareOptions(dataset, data_root, _parts(what), encoder, dim, _parts(splits), force), console)
 
 
+@app.command(
+    epilog="Examples:  python harness.py ablate --method hrem --dataset demo --seeds 0,1    "
+    "python harness.py ablate --method hrem --dataset f30k --list    python harness.py ablate --table"
+)
+def ablate(
+    method: Annotated[str | None, typer.Option(help="A method that has an ablation set.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="The data set that its rows are trained and tested on.")] = None,
+    data_root: DataRoot = None,
+    seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0",
+    rows: Annotated[str, typer.Option(help="Labels of the rows to run, separated by commas; default: all.")] = "",
+    set_: Set = [],  # noqa: B006 - typer copies it
+    device: Device = None,
+    precision: Precision = "fp32",
+    output: Output = Path(),
+    list_: Annotated[bool, typer.Option("--list", help="Only list the rows and what is recorded of them.")] = False,
+    table: Annotated[bool, typer.Option("--table", help="Only write ABLATIONS.md from the records.")] = False,
+) -> None:
+    """Run what is missing of a method's ablation set and write results/ABLATIONS.md. --set counts for every row."""
+    if not table:
+        _run_ablation(method, dataset, data_root, seeds, rows, set_, device, precision, output, list_)
+    if list_:
+        return
+    from benchmarks.ablations.report import write_ablations
+
+    path, problems = write_ablations(output / "results")
+    console.print(f"written: {path}", soft_wrap=True, highlight=False, markup=False)
+    if problems:
+        _stop("\n".join([*problems, f"left out: {len(problems)}; the rest was written."]), 2)
+
+
+@app.command(epilog="Example:  python harness.py study gpo-pooling")
+def study(
+    name: Annotated[str, typer.Argument(help="gpo-pooling: can GPO imitate known poolings? Without data, 2 minutes.")],
+    results: Results = Path("results"),
+) -> None:
+    """Run a study that needs no data set; file its numbers under results/studies/ and write results/STUDIES.md."""
+    from benchmarks.studies.report import run_study
+
+    path = run_study(name, results, lambda line: console.print(line, soft_wrap=True, highlight=False))
+    console.print(f"written: {path}", soft_wrap=True, highlight=False, markup=False)
+
+
 @data_app.command("check")
 def check(dataset: DatasetName, data_root: DataRoot = None) -> None:
     """Say what is there, what is missing, for which methods, and whether shapes, counts and values are right."""
@@ -225,6 +301,39 @@ def check(dataset: DatasetName, data_root: DataRoot = None) -> None:
     for line in report.lines():
         console.print(line, soft_wrap=True, highlight=False)
     raise typer.Exit(0 if report.ok else 2)
+
+
+def _run_ablation(
+    method: str | None,
+    dataset: str | None,
+    data_root: Path | None,
+    seeds: str,
+    rows: str,
+    set_: list[str],
+    device: str | None,
+    precision: str,
+    output: Path,
+    list_: bool,
+) -> None:
+    from benchmarks.ablations.runs import listing, plan, run_missing
+    from benchmarks.ablations.sets import read_set
+    from benchmarks.engine import make_accelerator
+    from benchmarks.records import scan_records
+
+    for value, option in ((method, "--method"), (dataset, "--dataset")):
+        if value is None:
+            raise RunError(f"ablate needs {option}, or --table; see `python harness.py ablate --help`.")
+    ablation = read_set(method)
+    chosen = ablation.chosen([label.strip() for label in rows.split(",")]) if rows else ablation.rows()
+    options = _options(method, dataset, data_root, None, set_, None, None, precision, output, False, False)
+    records = [r for r, _ in scan_records(options.results)[0]] if options.results.is_dir() else []
+    planned = plan(ablation, chosen, options, _seeds(seeds), records)
+    if list_:
+        _show_table(("row", "variant", "overrides", "seeds recorded"), listing(planned))
+        return
+    accelerator = make_accelerator(_device(device), precision)
+    console.quiet = not accelerator.is_main_process
+    run_missing(planned, accelerator, console)
 
 
 def _options(
@@ -324,6 +433,16 @@ def _show_metrics(metrics: dict[str, Metrics], title: str) -> None:
         for name, m in metrics.items()
     ]
     _show_table(columns, rows, title)
+
+
+def _show_comparison(b: BenchmarkComparison) -> None:
+    columns = ("", "A", "B", "A − B", "95 % interval", "p", "p (Holm)")  # noqa: RUF001
+    _show_table(columns, [q.row() for q in b.quantities], b.benchmark)
+    console.print(b.mcnemar_sentence(), highlight=False, soft_wrap=True)
+    for kind, queries in (("image", b.images), ("caption", b.captions)):
+        if queries:
+            console.print(f"{kind}s with the largest ratio of ranks, by position in the test split from 0:")
+            _show_table((kind, "rank in A", "rank in B"), [(q.position, q.first, q.second) for q in queries])
 
 
 def _show_table(columns: tuple[str, ...], rows: list[tuple[str, ...]], title: str | None = None) -> None:

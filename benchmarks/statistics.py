@@ -1,12 +1,13 @@
-"""How sure a difference is: the paired bootstrap over images, Holm's correction, mean and deviation over seeds.
+"""How sure a number is: bootstrap intervals over images, the paired bootstrap, exact McNemar, Holm's correction.
 
 Captions of one image are not independent, so images are resampled, each with its captions (Efron & Tibshirani, 1993,
-chapters 13 and 15; Holm, 1979).
+chapters 13 and 15; McNemar, 1947; Holm, 1979).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import comb
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from benchmarks.records import Details
 RESAMPLES = 10_000
 DRAWS_AT_ONCE = 4_000_000  # image draws per chunk: bounds memory to about 100 MB
 RECALL_AT = (1, 5, 10)
+LEVELS = (0.025, 0.975)  # of a 95 % interval
 ROUNDING = 1e-9  # differences of mean hits that are zero but for the order of summation
 
 
@@ -28,20 +30,32 @@ class Comparison:
     p: float
 
 
-def image_scores(details: Details) -> np.ndarray:
-    """Each image's share of the rsum, (n_images,) float64: their mean is the rsum (of the mean over equal folds).
+@dataclass(frozen=True)
+class McNemar:
+    """Queries that only the first, and only the second system gets right, and the exact two-sided p."""
 
-    An image's share is its own hits at 1, 5 and 10, plus those of its captions, weighted so that every caption of the
-    data set counts the same.
+    first_only: int
+    second_only: int
+    p: float
+
+
+def image_recalls(details: Details) -> np.ndarray:
+    """Each image's share of the six recalls, (n_images, 6) float64: i2t R@1, 5, 10, then t2i; their means are those.
+
+    An image's share of t2i is the hits of its captions, weighted so that every caption of the data set counts the same.
     """
     n_images, n_texts = len(details.i2t_ranks), len(details.t2i_ranks)
-    own = _hits(details.i2t_ranks)  # (n_images,)
-    captions = np.bincount(details.image_of_text, weights=_hits(details.t2i_ranks), minlength=n_images)  # (n_images,)
-    return 100 * (own + captions * (n_images / n_texts))
+    own = [details.i2t_ranks < k for k in RECALL_AT]
+    captions = [
+        np.bincount(details.image_of_text, weights=details.t2i_ranks < k, minlength=n_images) * (n_images / n_texts)
+        for k in RECALL_AT
+    ]
+    return 100 * np.stack([*own, *captions], axis=1).astype(np.float64)
 
 
-def _hits(ranks: np.ndarray) -> np.ndarray:
-    return sum((ranks < k).astype(np.float64) for k in RECALL_AT)
+def image_scores(details: Details) -> np.ndarray:
+    """Each image's share of the rsum, (n_images,) float64: their mean is the rsum (of the mean over equal folds)."""
+    return image_recalls(details).sum(axis=1)
 
 
 def resampled_means(scores: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
@@ -70,19 +84,30 @@ def two_sided_p(differences: np.ndarray) -> np.ndarray:
     return np.minimum(1.0, 2 * (np.minimum(*tails) + 1) / (resamples + 1))
 
 
-def compare(a: np.ndarray, b: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> Comparison:
-    """a − b for two systems' image scores, (n_images,) each, of the same images in the same order."""
+def intervals(scores: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
+    """95 % percentile interval of each column's mean. scores: (n_images, k). Returns (k, 2): low, high."""
+    return np.quantile(resampled_means(scores, resamples, seed), LEVELS, axis=0).T
+
+
+def compare(a: np.ndarray, b: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> list[Comparison]:
+    """a − b for k quantities of two systems, (n_images, k) each, of the same images in the same order."""
     if a.shape != b.shape:
         raise ValueError(f"image scores of {a.shape} and {b.shape} cannot be paired")
-    differences = resampled_means((a - b)[:, None], resamples, seed)[:, 0]
-    low, high = np.quantile(differences, [0.025, 0.975])
-    return Comparison(float((a - b).mean()), float(low), float(high), float(two_sided_p(differences)))
+    differences = resampled_means(a - b, resamples, seed)  # (resamples, k)
+    low, high = np.quantile(differences, LEVELS, axis=0)
+    columns = zip((a - b).mean(axis=0), low, high, two_sided_p(differences), strict=True)
+    return [Comparison(*map(float, column)) for column in columns]
 
 
-def paired_interval(a: np.ndarray, b: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float]:
-    """95 % interval of the rsum difference a − b."""
-    comparison = compare(a, b, resamples, seed)
-    return comparison.low, comparison.high
+def mcnemar(first: np.ndarray, second: np.ndarray) -> McNemar:
+    """Do two systems get equally many of the same queries right? first, second: (n,) bool.
+
+    Exact: of the queries that only one of them gets right, each is the first's with probability 1/2.
+    """
+    only, other = int((first & ~second).sum()), int((second & ~first).sum())
+    n = only + other
+    tail = sum(comb(n, i) for i in range(min(only, other) + 1))  # whole numbers: no rounding, however many queries
+    return McNemar(only, other, min(1.0, 2 * tail / 2**n))
 
 
 def holm(p: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import harness
+from tests.stores import Store
 from tests.trees import write_f30k
 
 ROOT = Path(__file__).parent.parent
@@ -246,6 +247,44 @@ def test_leaderboard_regenerates_the_same_bytes(run, command, tmp_path):
     command("leaderboard", "--results", results)
     assert (results / "LEADERBOARD.md").read_bytes() == first
     refused(command("leaderboard", "--results", tmp_path / "none"), "none", "--results")
+
+
+def test_leaderboard_names_a_damaged_record_and_writes_the_rest(command, tmp_path):
+    store = Store()
+    store.add(0.5)
+    store.add(0.9, method="hrem")
+    _, damaged = store.write(tmp_path)
+    damaged.write_text("{")
+    refused(
+        command("leaderboard", "--results", tmp_path, "--format", "csv, json"),
+        damaged.name,
+        "valid JSON",
+        "left out: 1",
+    )
+    assert "gpo" in (tmp_path / "LEADERBOARD.csv").read_text()
+    assert json.loads((tmp_path / "LEADERBOARD.json").read_text())["benchmarks"]
+    assert not (tmp_path / "LEADERBOARD.md").exists()
+    refused(command("leaderboard", "--results", tmp_path, "--format", "htm"), "htm", "did you mean 'html'")
+
+
+def test_compare_prints_differences_and_queries(command, tmp_path):
+    store = Store()
+    store.add(0.5)
+    store.add(0.75, method="hrem")
+    store.write(tmp_path)
+    code, out, _ = command("compare", "hrem", "gpo", "--results", tmp_path, "--queries", 3)
+    assert code == 0
+    for part in ("+150.0", "exact McNemar", "images with the largest ratio", "captions with the largest ratio"):
+        assert part in out
+    code, out, _ = command("compare", "hrem", "gpo", "--results", tmp_path, "--queries", 3, "--json")
+    assert code == 0
+    found = json.loads(out)["f8k-1k"]
+    assert found["quantities"][-1]["comparison"]["difference"] == pytest.approx(150)
+    assert len(found["captions"]) == 3
+    refused(command("compare", "hrem", "gpo-f8k-s1", "--results", tmp_path), "gpo-f8k-s1", "did you mean 'gpo-")
+    store.add(0.5, method="gsmn", n_images=20)
+    store.write(tmp_path)
+    refused(command("compare", "hrem", "gsmn", "--results", tmp_path), "different data", "20 images")
 
 
 @pytest.mark.parametrize(("what", "known"), [("methods", "gpo"), ("datasets", "coco"), ("benchmarks", "coco-5k")])
