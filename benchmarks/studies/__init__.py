@@ -1,0 +1,1 @@
+"""Studies: questions about a method that no training on a data set answers."""
