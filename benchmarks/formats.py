@@ -73,7 +73,8 @@ def _latex_table(section: Section, table: Table) -> str:
 
 LATEX = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
-    ">": r"\textgreater{}", "|": r"\textbar{}", **{c: f"\\{c}" for c in "&%$#_{}"},
+    ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}", "*": "{*}",  # behind \\ these two are no text
+    **{c: f"\\{c}" for c in "&%$#_{}"},
     "±": r"$\pm$", "–": "--", "−": "$-$", "∞": r"$\infty$", "→": r"$\to$", "†": r"$\dagger$",  # noqa: RUF001
     "‡": r"$\ddagger$", "§": r"\S{}", "¶": r"\P{}", "‖": r"$\Vert$", "◆": r"$\blacklozenge$", "△": r"$\triangle$",
     "▽": r"$\triangledown$", "◇": r"$\lozenge$", "○": r"$\circ$",

@@ -55,6 +55,12 @@ def test_text_cannot_break_latex():
     )
 
 
+@pytest.mark.parametrize("text", ["[2cm]", "*starred"])
+def test_a_row_cannot_begin_with_an_option_of_the_line_end_before_it(text):
+    (line,) = [line for line in latex(make_page(text)).splitlines() if text[1:] in line]
+    assert line.startswith("{" + text[0] + "}")
+
+
 class Reader(HTMLParser):
     """Tags and cells, as a browser sees them."""
 
