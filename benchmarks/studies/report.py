@@ -62,17 +62,17 @@ def write_studies(results_dir: Path) -> Path:
 def _page(study: dict[str, Any]) -> Page:
     training = study["training"]
     about = [
-        ("Question", "can GPO's pooling become the poolings that people know?"),
+        ("Question", "Can GPO's pooling become the poolings that people know?"),
         (
             "Training",
-            f"for each pattern a fresh GPO, on {training['steps']} batches of {training['sets']} random sets of "
+            f"For each pattern a fresh GPO, on {training['steps']} batches of {training['sets']} random sets of "
             f"{SIZES['seen'][0]} to {SIZES['seen'][1]} vectors (standard normal, {training['dimensions']} dimensions); "
             f"Adam, learning rate {training['lr']:g}, cosine schedule, squared error of the pooled vectors, seed "
             f"{training['seed']}. The paper gives no schedule: this one is ours.",
         ),
         (
             "Error",
-            "root mean square difference of its coefficients from the pattern's, over all ranks of all sizes: "
+            "Root mean square difference of its coefficients from the pattern's, over all ranks of all sizes: "
             + ", ".join(f"{name} {first} to {last}" for name, (first, last) in SIZES.items())
             + ".",
         ),
