@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def test_missing_sidecars_are_told_with_the_methods_that_need_them(folder):
     for name in ("train_aux_cap_bge_flor_det.npy", "dev_ims_size.npy", "test_caps.json", "test_clip_tiny_ims.npy"):
         (folder / name).unlink()
     report = checked(folder)
-    needed = {m.sentence.split(" is missing")[0].rsplit("/", 1)[1]: m.methods for m in report.missing}
+    needed = {Path(m.sentence.split(" (or ")[0].split(" is missing")[0]).name: m.methods for m in report.missing}
     assert needed == {
         "train_aux_cap_bge_flor_det.npy": ("vsd",),
         "dev_ims_size.npy": ("gsmn",),

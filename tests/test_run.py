@@ -68,6 +68,7 @@ def test_an_ensemble_trains_its_members_and_averages_their_scores(method, f30k, 
     members = [r for r in read_records(tmp_path / "results") if r.id != record.id]
     assert {r.variant for r in members} == set(find_method(method).method.ensembles["full"])
     assert record.sidecars == (("boxes",) if method == "gsmn" else ())
+    assert record.sidecar_sources == dict.fromkeys(record.sidecars, "as supplied")
     assert record.encode_seconds > 0
     assert record.score_seconds > 0
     scores = [read_details(r, tmp_path / "results")["f30k-1k"] for r in (*members, record)]
