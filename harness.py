@@ -279,6 +279,23 @@ def ablate(
         _stop("\n".join([*problems, f"left out: {len(problems)}; the rest was written."]), 2)
 
 
+@app.command(epilog="Example:  python harness.py ensemble gpo-demo-s0 hrem-fusion-demo-s0")
+def ensemble(
+    records: Annotated[list[str], typer.Argument(help="Two records or more: ids, or the beginnings of ids.")],
+    data_root: DataRoot = None,
+    set_: Set = [],  # noqa: B006 - typer copies it
+    device: Device = None,
+    output: Output = Path(),
+) -> None:
+    """File the mean similarity of recorded runs, scored again from their checkpoints. --set takes text.bert alone."""
+    from benchmarks.engine import make_accelerator
+    from benchmarks.ensembling import ensemble_of
+
+    accelerator = make_accelerator(_device(device), "fp32")
+    record = ensemble_of(records, output, data_root, _overrides(set_, None), accelerator, console)
+    _show_metrics(record.metrics, record.id)
+
+
 @app.command(epilog="Example:  python harness.py study gpo-pooling")
 def study(
     name: Annotated[str, typer.Argument(help="gpo-pooling: can GPO imitate known poolings? Without data, 2 minutes.")],

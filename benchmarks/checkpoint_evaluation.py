@@ -47,7 +47,7 @@ def evaluate_checkpoint(
     variant = read_about(checkpoint)["variant"] if ours else options.variant
     entry, dataset = find_method(options.method, variant), open_dataset(options.dataset, options.data_root)
     method, vocabulary = (
-        _ours(checkpoint, entry, options.overrides) if ours else _official(checkpoint, entry, dataset, options)
+        load_ours(checkpoint, entry, options.overrides) if ours else _official(checkpoint, entry, dataset, options)
     )
     if method.inputs().regions:
         require_region_dim(method.config, dataset, f"checkpoint {checkpoint}")
@@ -85,7 +85,11 @@ def evaluate_checkpoint(
     return record.metrics
 
 
-def _ours(checkpoint: Path, entry: Entry, overrides: dict[str, Any]) -> tuple[Method, Vocabulary | None]:
+def load_ours(checkpoint: Path, entry: Entry, overrides: dict[str, Any]) -> tuple[Method, Vocabulary | None]:
+    """The method of one of our checkpoints, and the vocabulary it was trained with; None where it reads no words.
+
+    overrides: text.bert at most. Raises RunError where checkpoint and method do not fit each other.
+    """
     about = read_about(checkpoint)
     if about["method"] != entry.name:
         raise RunError(f"checkpoint {checkpoint} was trained with {about['method']}: use --method {about['method']}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -133,7 +134,6 @@ class Job:
         values = {**self.recipe.values(), **self.config.model_dump(mode="json")}
         values |= {"processes": processes} if processes > 1 else {}
         benchmarks_of(self.split("test"))  # refuses before training what could not be measured after it
-        prints = [self.split(name).fingerprint() for name in self.split_names]
         return RunIdentity(
             method=self.entry.name,
             variant=self.recipe.variant,
@@ -146,7 +146,7 @@ class Job:
             limit=self.options.limit,
             overrides=portable(self.options.overrides),
             recipe=portable(values),
-            data_fingerprint=hashlib.sha256("".join(prints).encode()).hexdigest()[:16],
+            data_fingerprint=data_fingerprint([self.split(name) for name in self.split_names]),
             precision=self.options.precision,
         )
 
@@ -161,6 +161,11 @@ class Job:
             "seed": seed,
             "code_hash": self.code_hash,
         }
+
+
+def data_fingerprint(splits: Iterable[Split]) -> str:
+    """Hash of the data that a run reads: of all its splits, in order."""
+    return hashlib.sha256("".join(split.fingerprint() for split in splits).encode()).hexdigest()[:16]
 
 
 def portable(values: dict[str, Any]) -> dict[str, Any]:

@@ -52,10 +52,22 @@ def _write(path: Path, text: str) -> Path:
 
 
 def current_code_hash(method: str, variant: str = "") -> str | None:
-    """Hash of this checkout's code behind a method, its host's included; None where one is not shipped with it."""
+    """Hash of this checkout's code behind a method, its host's included; None where one is not shipped with it.
+
+    An ensemble of recorded runs is named by its members, with + between them: the code behind all of them.
+    """
+    variants = variant.split("+")
+    methods = method.split("+") if "+" in method else [method] * len(variants)
+    if len(methods) != len(variants):  # a + in the name of a user's own method
+        return None
+    files = [_shipped_files(*member) for member in zip(methods, variants, strict=True)]
+    return None if None in files else method_code_hash([file for some in files for file in some])
+
+
+def _shipped_files(method: str, variant: str) -> tuple[Path, ...] | None:
     if method not in SHIPPED:
         return None
     entry = find_method(method, variant)
     if entry.host is not None and variant not in entry.method.variants:  # on a host of a user's own
         return None
-    return method_code_hash(entry.files)
+    return entry.files

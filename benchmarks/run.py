@@ -27,7 +27,7 @@ from benchmarks.protocol import ensemble
 from benchmarks.records import Details, Epoch, Record, RunIdentity, read_record, record_path, write_record
 from benchmarks.scoring import benchmark_results
 from benchmarks.sidecar_files import sidecar_sources
-from benchmarks.timed_scoring import score_split_timed
+from benchmarks.timed_scoring import Scored, score_split_timed
 from datasets.precomp import Split
 from methods.base import Method
 
@@ -236,9 +236,15 @@ def _run_ensemble(job: Job, members: list[Job], seed: int, accelerator: Accelera
     recipe = {r.variant: r.recipe for r in records}
     flags = sorted({*identity.flags, *(f for r in records for f in r.flags), "ensemble"})
     identity = identity.model_copy(update={"recipe": recipe, "flags": tuple(flags)})
-    trained = {
-        "train_seconds": sum(r.train_seconds for r in records),
-        "total_seconds": time.monotonic() - began,
+    trained = member_totals(records, scored) | {"total_seconds": time.monotonic() - began}
+    return _file(job, identity, ensemble([s.similarity for s in scored]), trained, accelerator, console)
+
+
+def member_totals(records: list[Record], scored: list[Scored]) -> dict[str, Any]:
+    """The fields of an ensemble's record that are sums over its members, or what they read together."""
+    train_seconds = [r.train_seconds for r in records if r.train_seconds is not None]
+    return {
+        "train_seconds": sum(train_seconds) if train_seconds else None,
         "encode_seconds": sum(s.encode_seconds for s in scored),
         "score_seconds": sum(s.score_seconds for s in scored),
         "sidecars": sorted({name for r in records for name in r.sidecars or ()}),
@@ -247,4 +253,3 @@ def _run_ensemble(job: Job, members: list[Job], seed: int, accelerator: Accelera
         "skipped_steps": sum(r.skipped_steps for r in records),
         "parameters": sum(r.parameters for r in records),
     }
-    return _file(job, identity, ensemble([s.similarity for s in scored]), trained, accelerator, console)

@@ -99,12 +99,12 @@ def settings(ablation: AblationSet, records: Iterable[Record]) -> list[Setting]:
     """
     keys = ablation.keys()
     asked = {
-        (r.dataset, r.precision, len(c), json.dumps(c, sort_keys=True))
+        (r.dataset, r.precision != "fp32", r.precision, len(c), json.dumps(c, sort_keys=True))
         for r in records
         for c in [{key: value for key, value in r.overrides.items() if key not in keys}]
     }
     found: dict[str, Setting] = {}
-    for dataset, precision, _, common in sorted(asked):
+    for dataset, _, precision, _, common in sorted(asked):
         setting = _setting(ablation, dataset, precision, json.loads(common))
         if setting:
             found.setdefault(json.dumps([dataset, precision, setting.recipes], sort_keys=True), setting)
