@@ -102,6 +102,7 @@ class _Checker:
     methods: Mapping[str, Inputs]
     report: CheckReport
     tell: Tell
+    read: set[Path] = field(default_factory=set)  # a file may serve several sidecars; it is looked at once
 
     def check_split(self, split: str) -> None:
         dataset = self.dataset
@@ -189,6 +190,9 @@ class _Checker:
         elif layout:
             self.tell(path.name)
             sidecar = open_sidecar(dataset.spec, name, dataset.folder, split, layout)
+            if path in self.read:
+                return
+            self.read.add(path)
             check = self._check_pairs if isinstance(sidecar, PairsSidecar) else self._check_array
             check(split, layout, sidecar)
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from trees import write_coco, write_f30k
 
+from benchmarks.prepare import PrepareOptions, prepare
 from datasets.batch import Inputs
 from datasets.check import check_dataset
 from datasets.errors import DataError
@@ -63,6 +64,16 @@ def test_missing_sidecars_are_told_with_the_methods_that_need_them(folder):
         "test_clip_*_ims.npy": (),
     }
     assert [p for p in report.problems if "dev_ims_bbx.npy holds boxes in pixels" in p] == report.problems
+
+
+def test_a_file_that_serves_two_sidecars_is_looked_at_once_and_says_what_made_it(folder, quiet):
+    for name in ("cap_bge", "cap_bge_cpm"):
+        (folder / f"dev_{name}.npy").unlink()
+    (folder / "dev_descriptions.txt").write_text("a dog\n" * 12)
+    root = folder.parent.parent
+    prepare(PrepareOptions(str(root / "small.yaml"), root, ["sentences"], splits=["dev"], width=8), quiet)
+    lines = [line for line in checked(folder).found if line.startswith("dev_captions.npy")]
+    assert lines == ["dev_captions.npy: 60 x 8 float32 (sentence vectors of the captions, made by prepare: embedded)"]
 
 
 def test_missing_features_and_captions_are_problems(folder):
