@@ -16,7 +16,7 @@ from methods.contrastive import MARGIN as SPECIFICITY_MARGIN
 from methods.contrastive import TEMPERATURE, joint_contrastive_loss, specificity_loss
 from methods.errors import MethodError
 from methods.graph_attention import EntityGraphs, GraphAttention
-from methods.losses import diagonal, hinge_loss, same_image
+from methods.losses import MARGIN, diagonal, hinge_loss, same_image
 from methods.normalise import l2norm
 from methods.official import TEXT_TENSORS, Official, Tensors, region_tensors, region_values, text_values
 from methods.pooling import GPOPooling
@@ -27,6 +27,7 @@ from methods.triplet import Choice, draw_negatives, triplet_loss
 
 ENTITY_MARGIN = 0.05  # in force in the released code, whatever it is given
 CUTOFFS = {"f30k": 1.7, "coco": 1.9}  # fixed per data set in the released code
+PAIR_LOSSES = {"trip": "trip", "vse": "hinge"}  # the released option loss_type
 VECTORS = {  # switch: the field of a width and its sidecar
     "descriptions": ("description_dim", "factual_descriptions"),
     "caption_vectors": ("caption_dim", "factual_captions"),
@@ -41,7 +42,8 @@ class VSSRConfig(MethodConfig):
     descriptions, caption_vectors: add the description's vector to the image, the caption's to the text. entities: the
     entity branch (off: no second score, and captions alone in the losses). graph_attention: entities attend to those
     that they are related to (off, ours: each is projected alone). heads, graph_dropout: of that attention.
-    trip, entity_hinge, contrastive, specificity: the losses. cutoff: trip draws no negative at this distance or beyond.
+    pair_loss: of image and caption, trip or hinge (as in HREM), or none. entity_hinge, contrastive, specificity: the
+    other losses. cutoff: trip draws no negative at this distance or beyond. margin: of the hinge.
     entity_margin, specificity_margin, temperature: of the other three.
     score: pairwise, or gallery_softmax as released: a softmax over all captions of the gallery. entity_share: of the
     entity term in the score. coding, coding_pooling (ours): similarity of single regions and entities in place of
@@ -59,11 +61,12 @@ class VSSRConfig(MethodConfig):
     graph_attention: bool = True
     heads: int = Field(16, ge=1)
     graph_dropout: float = Field(0.05, ge=0, lt=1)
-    trip: bool = True
+    pair_loss: Literal["trip", "hinge", "none"] = "trip"
     entity_hinge: bool = True
     contrastive: bool = True
     specificity: bool = True
     cutoff: float = Field(1.7, gt=0)
+    margin: float = MARGIN
     entity_margin: float = ENTITY_MARGIN
     specificity_margin: float = SPECIFICITY_MARGIN
     temperature: float = Field(TEMPERATURE, gt=0)
@@ -96,6 +99,7 @@ def _configure(tensors: Tensors, options: dict[str, Any], config: VSSRConfig) ->
         "entity_dim": tensors["entities_enc.fc.0.weight"].shape[1],
         "heads": len(tensors["entities_enc.fc_aff_bias.0"]),
         "cutoff": CUTOFFS.get(options.get("dataset"), config.cutoff),
+        "pair_loss": PAIR_LOSSES.get(options.get("loss_type"), config.pair_loss),
     }
 
 
@@ -127,7 +131,7 @@ OFFICIAL = Official(
 class VSSR(Method):
     """Image and caption as in GPO, each with a sentence vector added; the caption's entities through their graph.
 
-    Phase max_violation: until it begins the entity hinge sums over all negatives, from then on it takes the hardest.
+    Phase max_violation: until it begins hinge losses sum over all negatives, from then on they take the hardest.
     choose: how `trip` picks its negatives.
     """
 
@@ -249,10 +253,10 @@ class VSSR(Method):
         config, image, text = self.config, features["image"], features["text"]
         entities, owner = single_entities(features)
         terms = {}
-        if config.trip:
-            terms["trip"] = triplet_loss(dot_products(image, text), same_image(ids), config.cutoff, self.choose)
+        hardest = progress.reached("max_violation")
+        if config.pair_loss != "none":
+            terms["pairs"] = self._pair_loss(image, text, ids, hardest)
         if config.entities and config.entity_hinge:
-            hardest = progress.reached("max_violation")
             terms["entity_hinge"] = hinge_loss(
                 self._entity_similarity(features), diagonal(ids), config.entity_margin, hardest
             )
@@ -261,6 +265,12 @@ class VSSR(Method):
         if config.entities and config.specificity:
             terms["specificity"] = specificity_loss(image, text, entities, owner, config.specificity_margin)
         return {**terms, "total": sum(terms.values())}
+
+    def _pair_loss(self, image: Tensor, text: Tensor, ids: Tensor, hardest: bool) -> Tensor:
+        similarity, same, config = dot_products(image, text), same_image(ids), self.config
+        if config.pair_loss == "trip":
+            return triplet_loss(similarity, same, config.cutoff, self.choose)
+        return hinge_loss(similarity, same, config.margin, hardest)
 
     def _entity_similarity(self, features: Terms) -> Tensor:
         """(B, B): every image with the entities of every caption."""
@@ -318,8 +328,8 @@ def _require_complete(config: VSSRConfig) -> None:
             f"coding={config.coding} compares regions with entities; leave entities=true, or coding=null."
         )
     of_entities = config.entities and (config.entity_hinge or config.specificity)
-    if not (config.trip or config.contrastive or of_entities):
-        raise MethodError("every loss is off (trip, entity_hinge, contrastive, specificity); switch one on.")
+    if not (config.pair_loss != "none" or config.contrastive or of_entities):
+        raise MethodError("every loss is off (pair_loss, entity_hinge, contrastive, specificity); switch one on.")
 
 
 def _require_width(name: str, vectors: Tensor, width: int) -> None:

@@ -179,16 +179,33 @@ def test_the_entity_hinge_has_margin_005_and_masks_the_diagonal_only():
 
 def test_the_total_is_the_sum_of_four_losses_and_every_parameter_has_a_part():
     terms, found = gradients(vssr())
-    assert list(terms) == ["trip", "entity_hinge", "contrastive", "specificity", "total"]
+    assert list(terms) == ["pairs", "entity_hinge", "contrastive", "specificity", "total"]
     assert terms["total"].item() == pytest.approx(sum(v.item() for k, v in terms.items() if k != "total"))
     assert [name for name, gradient in found.items() if gradient is None] == []
 
 
-@pytest.mark.parametrize("loss", ["trip", "entity_hinge", "contrastive", "specificity"])
+@pytest.mark.parametrize("loss", ["pairs", "entity_hinge", "contrastive", "specificity"])
 def test_each_loss_can_be_switched_off(loss):
-    all_terms, terms = gradients(vssr())[0], gradients(vssr(**{loss: False}))[0]
+    off = {"pair_loss": "none"} if loss == "pairs" else {loss: False}
+    all_terms, terms = gradients(vssr())[0], gradients(vssr(**off))[0]
     assert set(all_terms) - set(terms) == {loss}
     assert terms["total"].item() == pytest.approx((all_terms["total"] - all_terms[loss]).item(), rel=1e-5)
+
+
+def test_the_loss_of_pairs_may_be_the_hinge_of_the_other_images():
+    method, whole = vssr(pair_loss="hinge"), batch()
+    features, ids = method.features(whole), whole.texts.image_ids
+    scores = (features["image"] @ features["text"].T).tolist()
+    costs = [[[], []] for _ in range(N)]  # of each row and each column
+    for i in range(N):
+        for j in range(N):
+            if ids[i] != ids[j]:
+                costs[i][0].append(max(0, 0.2 + scores[i][j] - scores[i][i]))
+                costs[j][1].append(max(0, 0.2 + scores[i][j] - scores[j][j]))
+    each = [cost for pair in costs for cost in pair]
+    summed, hardest = (method.objective(features, ids, p)["pairs"].item() for p in (SUM, HARDEST))
+    assert summed == pytest.approx(sum(map(sum, each)), rel=1e-5)
+    assert hardest == pytest.approx(sum(map(max, each)), rel=1e-5)
 
 
 def without_part(**settings):
@@ -200,7 +217,7 @@ def without_part(**settings):
 def test_parameters_without_a_part_have_no_gradient():
     assert without_part(entity_hinge=False) == {"entity_pool"}
     assert without_part(entity_hinge=False, contrastive=False, specificity=False) == {"entity_pool", "graph"}
-    assert without_part(trip=False, contrastive=False, specificity=False) == {"caption"}
+    assert without_part(pair_loss="none", contrastive=False, specificity=False) == {"caption"}
     assert without_part(coding="vha") == set()
 
 
@@ -239,7 +256,7 @@ def test_without_vectors_and_entities_it_is_gpo():
 def test_without_the_entity_branch_captions_alone_are_contrasted():
     method = vssr(entities=False)
     terms, _ = gradients(method)
-    assert list(terms) == ["trip", "contrastive", "total"]
+    assert list(terms) == ["pairs", "contrastive", "total"]
     features = method.features(batch())
     logits = features["image"] @ features["text"].T / 0.01
     target = torch.arange(N)
@@ -271,7 +288,7 @@ def test_a_coding_replaces_the_entity_similarity_in_the_score_and_the_hinge(sett
     terms = method.objective(features, whole.texts.image_ids, SUM)
     torch.testing.assert_close(terms["entity_hinge"], hinge)
     plain = vssr().objective(vssr().features(whole), whole.texts.image_ids, SUM)
-    assert terms["trip"].item() == pytest.approx(plain["trip"].item(), rel=1e-5)
+    assert terms["pairs"].item() == pytest.approx(plain["pairs"].item(), rel=1e-5)
     assert terms["specificity"].item() == pytest.approx(plain["specificity"].item(), rel=1e-5)
     method.eval()
     scores = method.score(method.encode_images(whole.images), method.encode_texts(whole.texts))
@@ -338,7 +355,7 @@ def test_what_cannot_be_is_refused_in_a_sentence():
     with pytest.raises(MethodError, match="coding=vha compares regions with entities"):
         vssr(coding="vha", entities=False)
     with pytest.raises(MethodError, match="every loss is off"):
-        vssr(trip=False, contrastive=False, entities=False)
+        vssr(pair_loss="none", contrastive=False, entities=False)
     with pytest.raises(MethodError, match="factual_descriptions is 7 wide, this model was made for 5"):
         vssr(description_dim=5).encode_images(batch().images)
 

@@ -32,7 +32,7 @@ from methods.vssr import VSSR, single_entities
 HARDEST, SUM = Progress(phases=frozenset({"max_violation"})), Progress()
 CODINGS = {"VHACoding": "vha", "THACoding": "tha", "VSACoding": "vsa"}
 POOLINGS = {"Max": "max", "Mean": "mean", "Sum": "sum", "LSE": "lse", "Softmax": "softmax"}
-TERMS = {"trip": "trip", "entity_hinge": "entity_hinge", "specificity": "specificity", "total": "total"}
+TERMS = {"trip": "pairs", "entity_hinge": "entity_hinge", "specificity": "specificity", "total": "total"}
 EMBEDDINGS = {"img_emb": "image", "txt_emb": "text", "ent_emb": "entity"}
 STEPS = 3
 UNUSED_NORM = "img_enc.mlp.bns.1."
