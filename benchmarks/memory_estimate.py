@@ -15,12 +15,14 @@ def expected_memory(job: Job) -> dict[str, int]:
     """Bytes by what needs them: weights with gradients and optimiser state, activations, a batch, the test matrix.
 
     Activations are measured on two small batches of real data and extrapolated, with a term that grows with the square
-    of the batch for methods that compare all its pairs.
+    of the batch for methods that compare all its pairs. Where nothing is trained, the weights and the matrix are all.
     """
     method = job.build(seed=0)
     weights = sum(p.numel() * p.element_size() for p in method.parameters())
     size = job.recipe.train.batch_size
     test = job.split("test")
+    if not job.trains:
+        return {"weights": weights, "test similarities": 4 * test.n_images * test.n_texts}
     return {
         "weights, gradients, optimiser": 4 * weights,
         f"activations of {size} pairs": _activations(method, job, size),
@@ -37,7 +39,10 @@ def _activations(method: Method, job: Job, size: int) -> int:
 
 
 def _saved_bytes(method: Method, job: Job, pairs: int) -> int:
-    """Bytes that autograd keeps for the backward pass, every phase begun."""
+    """Bytes that autograd keeps for the backward pass, every phase begun.
+
+    Without `fit`, which may take minutes: what it fills has its size from the configuration.
+    """
     kept: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -46,7 +51,6 @@ def _saved_bytes(method: Method, job: Job, pairs: int) -> int:
         return tensor
 
     batch = job.split("train").pairs(torch.arange(pairs))
-    method.fit(job.split("train"))
     method.train()
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         terms = method(batch, Progress(phases=frozenset(method.phases)))

@@ -16,6 +16,7 @@ from benchmarks.checkpoint_evaluation import evaluate_checkpoint
 from benchmarks.errors import RunError
 from benchmarks.interrupt import Interrupted
 from benchmarks.job import Job, RunOptions
+from benchmarks.memory_estimate import expected_memory
 from benchmarks.records import read_details, read_records
 from benchmarks.run import run
 from datasets.batch import Batch, ImageBatch, TextBatch
@@ -491,3 +492,11 @@ def test_an_official_checkpoint_is_scored_and_filed(
     write_f30k(tmp_path / "data", dim=24, vectors=16)
     with pytest.raises(MethodError, match="sentence vectors have 16 numbers, the host's embeddings 32"):
         evaluate_checkpoint(job, GOLDEN / case / "checkpoint.pth", accelerator, quiet)
+
+
+@pytest.mark.parametrize("settings", [{}, {"scores": "vectors"}])
+def test_the_expected_memory_is_known_without_looking_for_prototypes(settings, f30k, tmp_path, monkeypatch):
+    monkeypatch.setattr("methods.vsd.kmeans", None)
+    memory = expected_memory(Job(options(tmp_path, "gpo-star", **{"text.bert": None, **settings})))
+    assert memory["test similarities"] == 4 * 12 * 60
+    assert ("weights" in memory) == bool(settings)
