@@ -98,6 +98,10 @@ def evaluate(
     method: Annotated[str | None, typer.Option(help="The checkpoint's method.")] = None,
     dataset: Annotated[str | None, typer.Option(help="The data set whose test split is scored.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="An official .pth, or a best.safetensors of ours.")] = None,
+    train_dataset: Annotated[
+        str | None,
+        typer.Option(help="The data set that the checkpoint was trained on, if another: zero-shot transfer."),
+    ] = None,
     similarity: Annotated[Path | None, typer.Option(help=".npy, rows = images, columns = captions.")] = None,
     benchmark: Annotated[str | None, typer.Option(help="The benchmark that --similarity belongs to.")] = None,
     data_root: DataRoot = None,
@@ -124,7 +128,7 @@ def evaluate(
         precision, output, False, False,
     )  # fmt: skip
     log = Console(stderr=True) if as_json else console
-    metrics = evaluate_checkpoint(options, chosen, make_accelerator(_device(device), precision), log)
+    metrics = evaluate_checkpoint(options, chosen, make_accelerator(_device(device), precision), log, train_dataset)
     _print_metrics(metrics, str(chosen), as_json)
 
 
@@ -273,10 +277,7 @@ def ablate(
         return
     from benchmarks.ablations.report import write_ablations
 
-    path, problems = write_ablations(output / "results")
-    console.print(f"written: {path}", soft_wrap=True, highlight=False, markup=False)
-    if problems:
-        _stop("\n".join([*problems, f"left out: {len(problems)}; the rest was written."]), 2)
+    _show_written(*write_ablations(output / "results"))
 
 
 @app.command(epilog="Example:  python harness.py ensemble gpo-demo-s0 hrem-fusion-demo-s0")
@@ -294,6 +295,14 @@ def ensemble(
     accelerator = make_accelerator(_device(device), "fp32")
     record = ensemble_of(records, output, data_root, _overrides(set_, None), accelerator, console)
     _show_metrics(record.metrics, record.id)
+
+
+@app.command()
+def transfer(results: Results = Path("results")) -> None:
+    """Write results/TRANSFER.md: checkpoints on data sets that they were not trained on. Exit code 2 on damage."""
+    from benchmarks.transfer import write_transfer
+
+    _show_written(*write_transfer(results))
 
 
 @app.command(epilog="Example:  python harness.py study gpo-pooling")
@@ -318,6 +327,12 @@ def check(dataset: DatasetName, data_root: DataRoot = None) -> None:
     for line in report.lines():
         console.print(line, soft_wrap=True, highlight=False)
     raise typer.Exit(0 if report.ok else 2)
+
+
+def _show_written(path: Path, problems: list[str]) -> None:
+    console.print(f"written: {path}", soft_wrap=True, highlight=False, markup=False)
+    if problems:
+        _stop("\n".join([*problems, f"left out: {len(problems)}; the rest was written."]), 2)
 
 
 def _run_ablation(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from accelerate import Accelerator
 from pydantic import ValidationError
@@ -20,7 +21,8 @@ from benchmarks.run import measured
 from benchmarks.scoring import benchmark_results
 from benchmarks.timed_scoring import score_split_timed
 from datasets.batch import Words
-from datasets.precomp import Dataset, open_dataset
+from datasets.precomp import Dataset, Split, open_dataset
+from datasets.spec import find_spec
 from datasets.text import Vocabulary
 from methods.base import Method
 from methods.hosting import resolve_entry
@@ -29,60 +31,112 @@ from methods.recipe import Train
 from methods.registry import Entry, find_method
 
 OURS = ".safetensors"
+TRANSFER, TRAINED_ON = "transfer", "trained_on"  # a flag of records, and a key of their recipe: the data set
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A checkpoint's model, and what a record says of it. vocabulary: of its training, None where it reads no words.
+
+    trained_on: a data set's name. selection: how its epoch was chosen. flags: of a checkpoint not trained here.
+    """
+
+    method: Method
+    vocabulary: Vocabulary | None
+    trained_on: str
+    variant: str
+    seed: int | None
+    selection: Literal["dev", "last", "test", "none"]
+    flags: frozenset[str] = frozenset()
 
 
 def evaluate_checkpoint(
-    options: RunOptions, checkpoint: Path, accelerator: Accelerator, console: Console
+    options: RunOptions,
+    checkpoint: Path,
+    accelerator: Accelerator,
+    console: Console,
+    train_dataset: str | None = None,
 ) -> dict[str, Metrics]:
     """Benchmark -> metrics of a checkpoint.
 
-    One of ours is only measured: its run has a record already. An official one is filed, flagged `imported`, and
-    `selected_on_test` where the official code chose its epoch so. Raises MethodError, RunError or DataError where
-    checkpoint, method and data do not fit each other.
+    One of ours is only measured on the data set of its training: its run has a record already. An official one is
+    filed, flagged `imported`, and `selected_on_test` where the official code chose its epoch so. One that was trained
+    on another data set is filed and flagged `transfer`; ours knows its own, of an official one train_dataset says it.
+    Raises MethodError, RunError or DataError where checkpoint, method and data do not fit each other.
     """
     if not checkpoint.is_file():
         raise RunError(f"checkpoint {checkpoint} does not exist; give an official .pth or a best{OURS} of ours.")
     began = time.monotonic()
     ours = checkpoint.suffix == OURS
-    variant = read_about(checkpoint)["variant"] if ours else options.variant
-    entry, dataset = find_method(options.method, variant), open_dataset(options.dataset, options.data_root)
-    method, vocabulary = (
-        load_ours(checkpoint, entry, options.overrides) if ours else _official(checkpoint, entry, dataset, options)
-    )
-    if method.inputs().regions:
-        require_region_dim(method.config, dataset, f"checkpoint {checkpoint}")
-    test = dataset.split("test", method.inputs(), vocabulary, options.limit)
+    entry = find_method(options.method, read_about(checkpoint)["variant"] if ours else options.variant)
+    dataset = open_dataset(options.dataset, options.data_root)
+    loaded = (_ours if ours else _official)(checkpoint, entry, options, train_dataset)
+    transfer = loaded.trained_on != dataset.spec.name
+    test = _test_split(loaded, dataset, options, f"checkpoint {checkpoint}", transfer)
     scored = score_split_timed(
-        method.to(accelerator.device), test, Train().eval_batch_size, accelerator.device, accelerator.mixed_precision
-    )
-    if ours:
+        loaded.method.to(accelerator.device), test, Train().eval_batch_size, accelerator.device,
+        accelerator.mixed_precision,
+    )  # fmt: skip
+    if ours and not transfer:
         return benchmark_results(scored.similarity, test)[0]
-    selection = entry.method.released_selection
-    flags = {"imported", *run_flags(method, test, options.limit)}
-    identity = RunIdentity(
-        method=entry.name,
-        variant=options.variant or (method.variants[0] if method.variants else ""),
-        dataset=dataset.spec.name,
-        text=method.text_label(method.config),
-        features=method.features_label(method.config, dataset.spec.features),
-        selection=selection,
-        flags=flags | ({"selected_on_test"} if selection == "test" else set()),
-        limit=options.limit,
-        overrides=portable(options.overrides),
-        recipe=portable(method.config.model_dump(mode="json")),
-        data_fingerprint=test.fingerprint(),
-        weights=hashlib.sha256(checkpoint.read_bytes()).hexdigest()[:16],
-        precision=options.precision,
-    )
+    identity = _identity(entry, loaded, test, options, checkpoint, transfer)
     told = {
         **scored.times(),
         "total_seconds": time.monotonic() - began,
-        "parameters": sum(p.numel() for p in method.parameters()),
+        "parameters": sum(p.numel() for p in loaded.method.parameters()),
     }
     code_hash = provenance.method_code_hash(entry.files)
     record, details = measured(identity, scored.similarity, test, code_hash, accelerator, told)
     console.print(f"record: {write_record(record, details, options.results)}", soft_wrap=True)
     return record.metrics
+
+
+def _test_split(loaded: Loaded, dataset: Dataset, options: RunOptions, who: str, transfer: bool) -> Split:
+    inputs = loaded.method.inputs()
+    if inputs.regions:
+        require_region_dim(loaded.method.config, dataset, who)
+    if transfer and isinstance(inputs.text, Words):  # a file of ids holds those of the data's own vocabulary
+        inputs = replace(inputs, text=replace(inputs.text, precomputed=False))
+    return dataset.split("test", inputs, loaded.vocabulary, options.limit)
+
+
+def _identity(
+    entry: Entry, loaded: Loaded, test: Split, options: RunOptions, checkpoint: Path, transfer: bool
+) -> RunIdentity:
+    method, spec = loaded.method, test.dataset.spec
+    flags = {*loaded.flags, *run_flags(method, test, options.limit)}
+    flags |= {"selected_on_test"} if loaded.selection == "test" else set()
+    flags |= {TRANSFER} if transfer else set()
+    return RunIdentity(
+        method=entry.name,
+        variant=loaded.variant,
+        dataset=spec.name,
+        text=method.text_label(method.config),
+        features=method.features_label(method.config, spec.features),
+        seed=loaded.seed,
+        selection=loaded.selection,
+        flags=flags,
+        limit=options.limit,
+        overrides=portable(options.overrides),
+        recipe=portable(method.config.model_dump(mode="json")) | ({TRAINED_ON: loaded.trained_on} if transfer else {}),
+        data_fingerprint=test.fingerprint(),
+        weights=hashlib.sha256(checkpoint.read_bytes()).hexdigest()[:16],
+        precision=options.precision,
+    )
+
+
+def _ours(checkpoint: Path, entry: Entry, options: RunOptions, train_dataset: str | None) -> Loaded:
+    about = read_about(checkpoint)
+    said = about["dataset"] if train_dataset is None else find_spec(train_dataset).name
+    if said != about["dataset"]:
+        raise RunError(
+            f"checkpoint {checkpoint} was trained on {about['dataset']}, not on {said}: "
+            f"use --train-dataset {about['dataset']}, or leave it out."
+        )
+    method, vocabulary = load_ours(checkpoint, entry, options.overrides)
+    selection = "dev" if about["dev_rsum"] is not None else "none" if about["epoch"] is None else "last"
+    seed = None if selection == "none" else about["seed"]  # as in the record of its run
+    return Loaded(method, vocabulary, about["dataset"], about["variant"], seed, selection)
 
 
 def load_ours(checkpoint: Path, entry: Entry, overrides: dict[str, Any]) -> tuple[Method, Vocabulary | None]:
@@ -113,18 +167,23 @@ def load_ours(checkpoint: Path, entry: Entry, overrides: dict[str, Any]) -> tupl
     return method, Vocabulary.from_json(about["vocabulary"]) if about["vocabulary"] else None
 
 
-def _official(
-    checkpoint: Path, entry: Entry, dataset: Dataset, options: RunOptions
-) -> tuple[Method, Vocabulary | None]:
-    recipe = resolve_entry(entry, dataset.spec.name, options.variant, options.overrides)
+def _official(checkpoint: Path, entry: Entry, options: RunOptions, train_dataset: str | None) -> Loaded:
+    trained_on = find_spec(train_dataset or options.dataset).name
+    recipe = resolve_entry(entry, trained_on, options.variant, options.overrides)
     method = import_checkpoint(checkpoint, entry.method, recipe.config)  # the recipe: what the file does not determine
-    text = method.inputs().text
-    if not isinstance(text, Words):
-        return method, None
-    vocabulary = dataset.vocabulary(text)
+    vocabulary, text = None, method.inputs().text
+    if isinstance(text, Words):
+        dataset = open_dataset(train_dataset or options.dataset, options.data_root)
+        vocabulary = dataset.vocabulary(text)
+        _require_vocabulary(checkpoint, method, vocabulary, dataset)
+    variant = options.variant or (method.variants[0] if method.variants else "")
+    selection = entry.method.released_selection
+    return Loaded(method, vocabulary, trained_on, variant, None, selection, frozenset({"imported"}))
+
+
+def _require_vocabulary(checkpoint: Path, method: Method, vocabulary: Vocabulary, dataset: Dataset) -> None:
     if len(vocabulary) != method.config.text.vocabulary_size:
         raise RunError(
             f"checkpoint {checkpoint} knows {method.config.text.vocabulary_size} words, the data's vocabulary has "
             f"{len(vocabulary)}; put the {dataset.spec.name}_precomp_vocab.json it was trained with under vocab/."
         )
-    return method, vocabulary

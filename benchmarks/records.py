@@ -35,6 +35,7 @@ Flag = Literal[
     "limited",
     "nonstandard_size",
     "imported",
+    "transfer",
 ]
 
 

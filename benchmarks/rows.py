@@ -17,7 +17,7 @@ from benchmarks.records import Details, Metrics, Record
 from benchmarks.statistics import image_scores, mean_and_std
 from benchmarks.tables import Marks, Spread, System
 
-NEVER_SHOWN = {"limited", "nonstandard_size"}
+NEVER_SHOWN = {"limited", "nonstandard_size", "transfer"}
 
 # Beside a method's name, explained below the table. Every row without a mark is a pairwise score, trained here,
 # selected on dev.

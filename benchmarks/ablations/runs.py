@@ -64,7 +64,7 @@ def plan(
 
 def may_stand_in_tables(record: Record) -> bool:
     """Was it trained here, on the whole data, and measured on the data it was trained for?"""
-    return not {*NEVER_SHOWN, "imported", "transfer"} & set(record.flags)
+    return not {*NEVER_SHOWN, "imported"} & set(record.flags)
 
 
 def run_missing(planned: list[PlannedRow], accelerator: Accelerator, console: Console) -> list[Record]:

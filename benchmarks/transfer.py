@@ -1,0 +1,138 @@
+"""TRANSFER.md: systems measured on a data set that they were not trained on, ours and published, from records alone."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from benchmarks.atomic import write_whole
+from benchmarks.checkpoint_evaluation import TRAINED_ON, TRANSFER
+from benchmarks.errors import RunError
+from benchmarks.formats import markdown
+from benchmarks.leaderboard import current_code_hash
+from benchmarks.records import Metrics, Record, scan_records
+from benchmarks.rows import MARKS
+from benchmarks.tables import Column, Marks, Page, Section, System, Table
+
+CROSS_DOMAIN = Path(__file__).parent / "published" / "cross_domain.csv"
+TITLE = "Transfer"
+SOURCE = "Made from the records by `python harness.py transfer`; do not edit."
+ABOUT = (
+    ("Rows", "A checkpoint that was trained on one data set and tested on another, without any training there "
+     "(zero-shot). One row per checkpoint. Protocol and marks are the leaderboard's, where none of these rows stands."),
+    ("Published", "As printed. The source does not say here what the systems were trained on."),
+)  # fmt: skip
+NOT_SHOWN = {"limited", "nonstandard_size"}
+
+RECALLS = [Column(f"{side} R@{k}", f"{side}_r{k}") for side in ("i2t", "t2i") for k in (1, 5, 10)]
+MEASURED = [
+    Column("Method", "method", left=True), Column("Marks", "marks", left=True),
+    Column("Trained on", "trained_on", left=True), Column("Seed", "seed"),
+    Column("Image inputs", "features", left=True), Column("Text", "text", left=True), *RECALLS,
+    Column("rsum", "rsum"), Column("Checkpoint", "checkpoint", left=True),
+]  # fmt: skip
+PRINTED = [
+    Column("Method", "method", left=True),
+    *RECALLS,
+    Column("rsum", "rsum"),
+    Column("Source", "source", left=True),
+]
+
+
+class CrossDomain(BaseModel):
+    """One line of cross_domain.csv, as printed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset: str
+    method: str
+    i2t_r1: float
+    i2t_r5: float
+    i2t_r10: float
+    t2i_r1: float
+    t2i_r5: float
+    t2i_r10: float
+    rsum: float
+    source: str
+
+    @property
+    def recalls(self) -> list[float]:
+        """R@1, 5, 10 of i2t, then of t2i."""
+        return [self.i2t_r1, self.i2t_r5, self.i2t_r10, self.t2i_r1, self.t2i_r5, self.t2i_r10]
+
+
+def read_cross_domain(file: Path = CROSS_DOMAIN) -> list[CrossDomain]:
+    """All rows, in file order. Raises RunError where the file cannot be read or a row is not valid."""
+    try:
+        with file.open(encoding="utf-8", newline="") as lines:
+            return [CrossDomain.model_validate({str(k): v for k, v in row.items()}) for row in csv.DictReader(lines)]
+    except (OSError, UnicodeDecodeError, csv.Error, ValidationError) as error:
+        reason = " ".join(str(error).split())
+        raise RunError(f"{file} cannot be read: {reason}; restore it from version control.") from error
+
+
+def write_transfer(results_dir: Path) -> tuple[Path, list[str]]:
+    """Write `<results>/TRANSFER.md` from the folder's records.
+
+    Returns its path, and a sentence for each damaged record, which is left out. Raises RunError where the folder is
+    missing.
+    """
+    found, problems = scan_records(results_dir)
+    page = make_page([record for record, _ in found], read_cross_domain())
+    path = results_dir / "TRANSFER.md"
+    write_whole(path, lambda file: file.write(markdown(page).encode()))
+    return path, problems
+
+
+def make_page(records: Iterable[Record], published: list[CrossDomain]) -> Page:
+    """Benchmarks that were measured, then data sets that others published. The same records give the same page."""
+    hash_of = cache(current_code_hash)
+    shown = [r for r in records if TRANSFER in r.flags and not NOT_SHOWN & set(r.flags)]
+    benchmarks = sorted({name for record in shown for name in record.metrics})
+    sections = [_measured(name, [r for r in shown if name in r.metrics], hash_of) for name in benchmarks]
+    measured = {record.dataset.lower() for record in shown}
+    for name in dict.fromkeys(p.dataset for p in published):
+        where = "Measured rows stand under their benchmark" if name.lower() in measured else "No run has been recorded"
+        sections.append(_published(name, where, [p for p in published if p.dataset == name]))
+    return Page(TITLE, SOURCE, ABOUT, sections)
+
+
+def _measured(benchmark: str, records: list[Record], hash_of: Any) -> Section:
+    ordered = sorted(records, key=lambda r: (-r.metrics[benchmark].rsum, r.id))
+    marks = {r.id: _marks(r, hash_of(r.method, r.variant)) for r in ordered}
+    rows = [[System(r.method, r.variant), _cell(marks[r.id]), *_cells(r, r.metrics[benchmark])] for r in ordered]
+    used = {mark for names in marks.values() for mark in names}
+    legend = [f"{symbol} {meaning}." for mark, (symbol, meaning) in MARKS.items() if mark in used]
+    return Section(
+        benchmark, _size(ordered[0].metrics[benchmark]), [Table("transfer", "Measured", MEASURED, rows, legend)]
+    )
+
+
+def _marks(record: Record, current: str | None) -> list[str]:
+    stale = "unchecked" if current is None else "stale" if current != record.code_hash else ""
+    return [mark for mark in MARKS if mark in {*record.flags, record.selection, stale}]
+
+
+def _cell(marks: list[str]) -> Marks:
+    return Marks(tuple(marks), "".join(MARKS[mark][0] for mark in marks))
+
+
+def _cells(record: Record, m: Metrics) -> list[Any]:
+    recalls = [value for side in (m.i2t, m.t2i) for value in (side.r1, side.r5, side.r10)]
+    told = [record.recipe[TRAINED_ON], record.seed, record.features, record.text]
+    return [*told, *recalls, m.rsum, record.weights[:8]]
+
+
+def _size(metrics: Metrics) -> str:
+    folds = f"; mean of {metrics.folds} folds" if metrics.folds > 1 else ""
+    return f"{metrics.n_images:,} images, {metrics.n_texts:,} captions{folds}."
+
+
+def _published(dataset: str, where: str, printed: list[CrossDomain]) -> Section:
+    rows = [[p.method, *p.recalls, p.rsum, p.source] for p in sorted(printed, key=lambda p: (-p.rsum, p.method))]
+    return Section(dataset, f"{where}.", [Table("published", "Published", PRINTED, rows)])
