@@ -351,6 +351,7 @@ def _run_ablation(
     from benchmarks.ablations.sets import read_set
     from benchmarks.engine import make_accelerator
     from benchmarks.records import scan_records
+    from datasets.spec import find_spec
 
     for value, option in ((method, "--method"), (dataset, "--dataset")):
         if value is None:
@@ -361,7 +362,8 @@ def _run_ablation(
     records = [r for r, _ in scan_records(options.results)[0]] if options.results.is_dir() else []
     planned = plan(ablation, chosen, options, _seeds(seeds), records)
     if list_:
-        _show_table(("row", "variant", "overrides", "seeds recorded"), listing(planned))
+        for line in listing(planned, find_spec(dataset).name):
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
         return
     accelerator = make_accelerator(_device(device), precision)
     console.quiet = not accelerator.is_main_process

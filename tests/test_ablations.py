@@ -245,10 +245,18 @@ def test_common_overrides_count_and_must_not_be_those_of_rows():
 
 def test_the_listing_says_what_is_recorded():
     store = Store()
+    add_row(store, INTRA, seed=1, code_hash=current_hash())
     add_row(store, INTRA, seed=0, code_hash=current_hash())
     ablation = read_set("hrem")
-    planned = plan(ablation, ablation.chosen([FULL, INTRA]), RunOptions("hrem", "demo"), [0], store.records)
-    assert listing(planned) == [(FULL, "", "", "none"), (INTRA, "", "inter_modal=False", "0")]
+    rows = ablation.chosen([FULL, INTRA, "standalone"])
+    planned = plan(ablation, rows, RunOptions("hrem", "demo", overrides={"optim.lr": 1e-3}), [0], [])
+    assert {line.partition("; ")[2] for line in listing(planned, "demo")} == {"not recorded"}
+    planned = plan(ablation, rows, RunOptions("hrem", "demo"), [0], store.records)
+    assert listing(planned, "demo") == [
+        "HREM: the recipe as it is; not recorded",
+        "intra-modal only: inter_modal=false; recorded seeds 0, 1",
+        "standalone: variant standalone; not recorded",
+    ]
 
 
 def small_options(data, tmp_path, **changes):

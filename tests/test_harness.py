@@ -14,7 +14,7 @@ import torch
 
 import harness
 from tests.stores import Store
-from tests.trees import write_f30k
+from tests.trees import write_coco, write_f30k
 
 ROOT = Path(__file__).parent.parent
 SMALL = ["--set", "text.bert=null", "--set", "embed_size=32", "--set", "train.batch_size=8", "--epochs", "2"]
@@ -285,6 +285,85 @@ def test_compare_prints_differences_and_queries(command, tmp_path):
     store.add(0.5, method="gsmn", n_images=20)
     store.write(tmp_path)
     refused(command("compare", "hrem", "gsmn", "--results", tmp_path), "different data", "20 images")
+
+
+def test_ablate_lists_runs_what_is_missing_and_writes_the_table(command, data, tmp_path):
+    """Every row of a set that is named; a second time nothing runs."""
+    small = tmp_path / "small.yaml"
+    small.write_text("extends: f30k\nname: f30k\nbenchmarks: [{name: f30k-12, images: 12}]\n")
+    base = ["ablate", "--method", "gpo", "--dataset", small, "--data-root", data, "--output", tmp_path / "out"]
+    base += ["--device", "cpu", *SMALL[:-2], "--set", "train.epochs=1"]
+    code, out, _ = command(*base, "--list")
+    assert code == 0
+    assert 'AvgPool image / GPO text: image_pooling="mean"; not recorded' in out
+    assert not (tmp_path / "out").exists()
+    rows = ["--rows", "GPO image / GPO text,AvgPool image / GPO text"]
+    code, out, error = command(*base, *rows)
+    assert code == 0, error
+    assert "row 2 of 2: AvgPool image / GPO text" in out
+    table = tmp_path / "out" / "results" / "ABLATIONS.md"
+    first = table.read_bytes()
+    assert b"## gpo on f30k" in first
+    assert b"not run" in first
+    assert "row 1" not in command(*base, *rows)[1]
+    table.unlink()
+    assert command("ablate", "--table", "--output", tmp_path / "out")[0] == 0
+    assert table.read_bytes() == first
+    refused(command(*base, "--rows", "AvgPool image / GPO tex"), "did you mean 'AvgPool image / GPO text'")
+    refused(command(*base, "--set", "image_pooling=mean"), "--set image_pooling")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["ablate", "--method", "hremm", "--dataset", "demo"], ["did you mean 'hrem'"]),
+        (["ablate", "--method", "hrem", "--dataset", "dem", "--list"], ["did you mean 'demo'"]),
+        (["ablate", "--dataset", "demo"], ["--method"]),
+        (["ablate", "--method", "hrem"], ["--dataset"]),
+        (["ablate", "--method", "hrem", "--dataset", "demo", "--list", "--set", "optim.lrr=1"], ["'optim.lr'"]),
+        (["ablate", "--table", "--output", "nowhere"], ["nowhere", "does not exist"]),
+        (["study", "gpo-pool"], ["did you mean 'gpo-pooling'"]),
+        (["transfer", "--results", "nowhere"], ["nowhere", "does not exist"]),
+        (["ensemble", "a", "b", "--output", "nowhere"], ["nowhere", "does not exist"]),
+    ],
+)
+def test_a_table_of_something_unknown_is_refused(command, arguments, parts):
+    refused(command(*arguments), *parts)
+
+
+def test_study_prints_beside_the_paper_and_files_it(command, tmp_path, monkeypatch):
+    from benchmarks.studies import report
+
+    monkeypatch.setattr(report, "imitate_all", lambda training: iter([("max", dict.fromkeys(report.SIZES, 0.25))]))
+    monkeypatch.setattr(report, "published_errors", lambda: {"max": dict.fromkeys(report.SIZES, 0.005)})
+    code, out, _ = command("study", "gpo-pooling", "--results", tmp_path)
+    assert code == 0
+    assert "0.2500 (paper 0.005)" in out
+    assert "0.2500" in (tmp_path / "STUDIES.md").read_text()
+
+
+def test_ensemble_prints_its_metrics(run, command, data, tmp_path):
+    run("--seeds", "0,1")
+    ids = [path.stem for path in (tmp_path / "out" / "results" / "records").glob("*.json")]
+    code, out, error = command("ensemble", *ids, "--output", tmp_path / "out", "--data-root", data, "--device", "cpu")
+    assert code == 0, error
+    assert "f30k-1k" in out
+    (path,) = (tmp_path / "out" / "results" / "records").glob("gpo-gpo_gpo-*.json")
+    assert "ensemble" in json.loads(path.read_text())["flags"]
+
+
+def test_a_checkpoint_on_other_data_is_filed_as_transfer(run, command, data, tmp_path):
+    run()
+    (best,) = (tmp_path / "out" / "runs").glob("*/best.safetensors")
+    write_coco(data)
+    base = ["evaluate", "--method", "gpo", "--dataset", "coco", "--data-root", data, "--device", "cpu"]
+    base += ["--checkpoint", best, "--output", tmp_path / "there"]
+    refused(command(*base, "--train-dataset", "f8k"), "trained on f30k", "--train-dataset f30k")
+    code, _, error = command(*base, "--train-dataset", "f30k")
+    assert code == 0, error
+    (path,) = (tmp_path / "there" / "results" / "records").glob("*.json")
+    assert "transfer" in json.loads(path.read_text())["flags"]
+    assert command("transfer", "--results", tmp_path / "there" / "results")[0] == 0
 
 
 @pytest.mark.parametrize(("what", "known"), [("methods", "gpo"), ("datasets", "coco"), ("benchmarks", "coco-5k")])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from accelerate import Accelerator
 from rich.console import Console
@@ -79,17 +79,17 @@ def run_missing(planned: list[PlannedRow], accelerator: Accelerator, console: Co
     return records
 
 
-def listing(planned: list[PlannedRow]) -> list[tuple[str, ...]]:
-    """(label, variant, overrides, recorded seeds) of each row, for people."""
-    return [
-        (p.row.label, p.options.variant or "", _shown(p.options.overrides), ", ".join(map(_seed, p.recorded)) or "none")
-        for p in planned
-    ]
+def listing(planned: list[PlannedRow], dataset: str) -> list[str]:
+    """A line per row: its label as --rows takes it, what it changes on a data set, and what is recorded."""
+    return [f"{p.row.label}: {_shown(p.row, dataset)}; {_recorded(p.recorded)}" for p in planned]
 
 
-def _shown(overrides: dict[str, Any]) -> str:
-    return ", ".join(f"{key}={value}" for key, value in overrides.items())
+def _shown(row: AblationRow, dataset: str) -> str:
+    changes = [f"{key}={json.dumps(value)}" for key, value in row.changes(dataset).items()]
+    return ", ".join([*([f"variant {row.variant}"] if row.variant else []), *changes]) or "the recipe as it is"
 
 
-def _seed(seed: int | None) -> str:
-    return "no training" if seed is None else str(seed)
+def _recorded(seeds: list[int | None]) -> str:
+    if not seeds:
+        return "not recorded"
+    return "recorded without training" if None in seeds else f"recorded seeds {', '.join(map(str, seeds))}"
