@@ -8,6 +8,9 @@ from torch import Tensor, nn
 from methods.normalise import l2norm
 
 
+EPSILON = 1e-8  # beside a length, as in `l2norm`
+
+
 class AttentionPooling(nn.Module):
     """Several attention heads with one query per set, each as wide as the set's vectors; their outputs are averaged."""
 
@@ -27,7 +30,8 @@ def _head(
     to_query: nn.Linear, to_key: nn.Linear, to_value: nn.Linear, query: Tensor, fragments: Tensor, valid: Tensor | None
 ) -> Tensor:
     """Softmax over the cosines of query and keys, (B, d). The weights sum to 1: values are mapped after their sum."""
-    cosines = (l2norm(to_key(fragments)) @ l2norm(to_query(query))[:, :, None]).squeeze(2)  # (B, N)
+    keys = to_key(fragments).float()  # (B, N, d): their lengths are divided out of the products, not out of them
+    cosines = (keys @ l2norm(to_query(query))[:, :, None]).squeeze(2) / (keys.norm(dim=2) + EPSILON)  # (B, N)
     if valid is not None:
         cosines = cosines.masked_fill(~valid, -torch.inf)
     weights = cosines.float().softmax(dim=1)
