@@ -11,7 +11,8 @@ from benchmarks.records import Record
 from benchmarks.rows import Row, short
 from benchmarks.statistics import Comparison, compare, holm
 from benchmarks.tables import System
-from methods.recipe import flatten
+from methods.base import MethodConfig
+from methods.recipe import ENGINE_SECTIONS, flatten
 
 # A method -> the host it extends, by (method, variant). VSD's hosts are named by its variants: gpo-star is on GPO.
 HOSTS = {"vssr": [System("gpo", "gpo")], "aahr": [System("hrem", "fusion")]}
@@ -46,7 +47,7 @@ def hosts_of(record: Record) -> list[System]:
 
 
 def against_hosts(rows: list[Row]) -> tuple[list[AgainstHost], list[str]]:
-    """Every row with a host against the host's row without overrides; and a sentence where that one is missing."""
+    """Every row with a host against the host's row that is most alike; and a sentence where there is none."""
     pairs = [(row, system, _host_row(row, system, rows)) for row in rows for system in hosts_of(row.first)]
     found = [(row, host) for row, _, host in pairs if host is not None]
     compared = [compare(row.scores[:, None], host.scores[:, None])[0] for row, host in found]
@@ -59,18 +60,23 @@ def against_hosts(rows: list[Row]) -> tuple[list[AgainstHost], list[str]]:
 
 
 def _host_row(row: Row, system: System, rows: list[Row]) -> Row | None:
-    """The host's row as it comes, with the same kind of score; the one whose recipe is most alike, if several."""
+    """The host's row with the same kind of score whose recipe is most alike; of equals, the one as it comes."""
 
     def fits(other: Row) -> bool:
         same_kind = set(other.first.flags) - OWN_INPUTS == set(row.first.flags) - OWN_INPUTS
         same_text = other.first.text == row.first.text
         named = other.first.method == system.method and system.variant in ("", other.first.variant)
-        return named and other.as_it_comes and same_kind and same_text
+        return named and same_kind and same_text
 
     candidates = [other for other in rows if fits(other)]
     return min(
         candidates,
-        key=lambda o: (len(differing_values(row.first, o.first)), -len(o.records), o.first.group_key),
+        key=lambda o: (
+            len(differing_values(row.first, o.first)),
+            not o.as_it_comes,
+            -len(o.records),
+            o.first.group_key,
+        ),
         default=None,
     )
 
@@ -82,24 +88,29 @@ def _without_host(pairs: list[tuple[Row, System, Row | None]]) -> list[str]:
         if host is not None:
             lonely.pop(str(row.system), None)
     return [
-        f"{name}: no row of {system} without overrides, with the same text encoder and kind of score, stands beside it."
+        f"{name}: no row of {system} with the same text encoder and kind of score stands beside it."
         for name, system in sorted(lonely.items())
     ]
 
 
 def differing_values(extended: Record, host: Record) -> list[str]:
-    """Settings that both runs have and that differ, as `key value (host: value)`."""
+    """Settings that both runs have and that differ, as `key value (host: value)`; BERT's only where there is BERT."""
     ours, theirs = _settings(extended), _settings(host)
+    unread = set() if extended.text == "BERT" else {"bert_lr_factor"}
     return [
         f"{key} {_shown(ours[key])} (host: {_shown(theirs[key])})"
-        for key in sorted(ours.keys() & theirs.keys())
+        for key in sorted(ours.keys() & theirs.keys() - unread)
         if ours[key] != theirs[key]
     ]
 
 
 def _settings(record: Record) -> dict[str, Any]:
-    """Recipe values by dotted key, the host's own part under its own names; and what else a run is set to."""
-    values = {key.removeprefix("host."): value for key, value in flatten(record.recipe)}
+    """Recipe values by dotted key, and what else a run is set to; of a guest those of its host and of training."""
+    values = dict(flatten(record.recipe))
+    if "host" in record.recipe:
+        shared = (*ENGINE_SECTIONS, "phases", *MethodConfig.model_fields)
+        own = {key: value for key, value in values.items() if key.split(".")[0] in shared}
+        values = own | {key.removeprefix("host."): v for key, v in values.items() if key.startswith("host.")}
     return {**values, "precision": record.precision, "train.select": record.selection}
 
 

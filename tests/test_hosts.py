@@ -52,11 +52,11 @@ def test_holm_runs_over_the_table():
     assert [f.adjusted for f in found] == pytest.approx([2 * f.comparison.p for f in found])
 
 
-def test_the_host_is_the_one_that_comes_as_it_is_and_is_most_alike():
+def test_the_host_is_the_row_that_is_most_alike():
     store = Store()
     store.add(0.5, recipe={"embed_size": 512, "optim": {"lr": 1}}, data_fingerprint="other data")
     chosen = store.add(0.6, recipe={"embed_size": 256, "optim": {"lr": 1}})
-    store.add(0.9, recipe={"embed_size": 128, "optim": {"lr": 1}}, overrides={"embed_size": 128})
+    store.add(0.9, recipe={"embed_size": 64, "optim": {"lr": 1}}, overrides={"embed_size": 64})
     store.add(0.9, variant="max", recipe={"embed_size": 128, "optim": {"lr": 1}})
     store.add(0.9, text="BERT", recipe={"embed_size": 128, "optim": {"lr": 1}})
     store.add(0.9, recipe={"embed_size": 128, "optim": {"lr": 1}}, flags=["imported"])
@@ -65,21 +65,27 @@ def test_the_host_is_the_one_that_comes_as_it_is_and_is_most_alike():
     store.add(0.7, method="vsd", variant="gpo-star", recipe={**recipe, "prototypes": 5}, overrides={"prototypes": 5})
     found, _ = against_hosts(store.rows())
     assert len(found) == 2
-    # both hosts differ in embed_size alone: then the group decides, whatever the order
+    # all three differ in embed_size alone: one as it comes is taken, which of them the group decides
     assert {f.host.first.recipe["embed_size"] for f in found} <= {256, 512}
     store.records.append(store.add(0.6, seed=1, recipe=chosen.recipe))
     found, _ = against_hosts(store.rows())
     assert {f.host.first.recipe["embed_size"] for f in found} == {256}  # more seeds
     assert {f.differing for f in found} == {"embed_size 128 (host: 256)"}
+    store.add(0.9, recipe={"embed_size": 128, "optim": {"lr": 1}}, overrides={"embed_size": 128})
+    found, _ = against_hosts(store.rows())
+    assert {(f.host.first.recipe["embed_size"], f.differing) for f in found} == {(128, "")}  # the same but for VSD
 
 
 def test_what_differs_is_what_both_have():
-    host = Store().add(recipe={"margin": 0.2, "phases": {"graph": {"step": 8000}}})
+    host = Store().add(
+        recipe={"margin": 0.2, "temperature": 0.07, "bert_lr_factor": 0.1, "phases": {"graph": {"step": 8000}}}
+    )
     guest = Store().add(
         selection="last",
         precision="bf16",
         recipe={
-            "host": {"margin": 0.05, "heads": 4},
+            "host": {"margin": 0.05, "heads": 4, "bert_lr_factor": 0.05},
+            "temperature": 0.1,
             "phases": {"graph": {"fraction": 0.2}},
             "train": {"select": "last"},
         },
@@ -102,4 +108,4 @@ def test_a_missing_host_is_said():
     found, lonely = against_hosts(store.rows())
     assert [str(f.host.system) for f in found] == ["clip zeroshot"]  # one of the two hosts is enough
     assert len(lonely) == 1
-    assert lonely[0].startswith("vssr: no row of gpo without overrides")
+    assert lonely[0].startswith("vssr: no row of gpo with the same text encoder")
