@@ -235,22 +235,30 @@ def bench(
 
 @app.command(
     epilog="Examples:  python harness.py prepare --dataset f8k    "
-    "python harness.py prepare --dataset data.yaml --what sentences --encoder DIR/bge-large-en-v1.5"
+    "python harness.py prepare --dataset data.yaml --what sentences --encoder DIR/bge-large-en-v1.5    "
+    "python harness.py prepare --dataset f30k --what clip"
 )
 def prepare(
     dataset: DatasetName,
-    what: Annotated[str, typer.Option(help="sentences, graphs or both, separated by a comma.")] = "sentences,graphs",
+    what: Annotated[str, typer.Option(help="sentences, graphs, clip; separated by commas.")] = "sentences,graphs",
     encoder: Annotated[str, typer.Option(help="embedded, or a transformers model: a folder or a name.")] = "embedded",
     dim: Annotated[int | None, typer.Option(help="Numbers of an embedded vector; default: 512.", min=1)] = None,
     splits: Annotated[str, typer.Option(help="Splits, separated by commas; default: all.")] = "",
     data_root: DataRoot = None,
     force: Annotated[bool, typer.Option("--force", help="Make all anew, also what was not made here.")] = False,
+    clip_model: Annotated[str, typer.Option(help="A model of open_clip, or its config.json.")] = "ViT-B-32",
+    clip_weights: Annotated[
+        str, typer.Option(help="Of the hub, such as openai, or a file: .safetensors, .bin, .pt.")
+    ] = "laion2b_s34b_b79k",
+    images: Annotated[Path | None, typer.Option(help="Folder of the pictures; default: its own images/.")] = None,
 ) -> None:
-    """Make sentence vectors and scene graphs from a data set's texts, and store them beside it."""
+    """Make sentence vectors, scene graphs and CLIP vectors from a data set's texts and pictures, stored beside it."""
     from benchmarks.prepare import PrepareOptions
     from benchmarks.prepare import prepare as prepare_files
 
-    prepare_files(PrepareOptions(dataset, data_root, _parts(what), encoder, dim, _parts(splits), force), console)
+    clip = {"clip_model": clip_model, "clip_weights": clip_weights, "images": images}
+    options = PrepareOptions(dataset, data_root, _parts(what), encoder, dim, _parts(splits), force, **clip)
+    prepare_files(options, console)
 
 
 @app.command(

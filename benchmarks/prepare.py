@@ -1,4 +1,4 @@
-"""`prepare`: sentence vectors and scene graphs of a data set, made from its texts and stored beside it."""
+"""`prepare`: sentence vectors, scene graphs and CLIP vectors of a data set, made once and stored beside it."""
 
 from __future__ import annotations
 
@@ -15,19 +15,26 @@ from rich.console import Console
 from benchmarks.atomic import commit, discard, stage
 from benchmarks.errors import RunError
 from datasets.arrays import open_array
+from datasets.clip_model import MODEL, WEIGHTS, CLIPEncoder
 from datasets.errors import DataError
 from datasets.graphs import read_graphs, relation_numbers
 from datasets.manifest import Manifest, manifest_path, read_manifest, rows_print
+from datasets.pictures import find_pictures
 from datasets.precomp import Dataset, open_dataset
 from datasets.prepared import (
+    CLIP,
     OPTIONAL,
     SOURCES,
     Content,
+    clip_content,
     content,
+    is_clip,
     missing_source,
     prepared_path,
+    products,
     read_before,
     read_descriptions,
+    shows_pictures,
     source_path,
 )
 from datasets.sentence_models import TransformersEncoder
@@ -43,6 +50,8 @@ class PrepareOptions:
     """What the command line asked for. encoder: embedded, or a transformers model. width: None = the encoder's own.
 
     splits: empty = all of the data set. force: replace files that this command did not make, and make all anew.
+    clip_model: open_clip's name of a model, or a configuration. clip_weights: their name in the hub, or a file.
+    images: the folder of the pictures, None = the data set's own.
     """
 
     dataset: str
@@ -52,13 +61,16 @@ class PrepareOptions:
     width: int | None = None
     splits: Sequence[str] = ()
     force: bool = False
+    clip_model: str = MODEL
+    clip_weights: str = WEIGHTS
+    images: Path | None = None
 
 
 def prepare(options: PrepareOptions, console: Console) -> list[Path]:
     """Make what is asked for and not there yet; returns the files that were written.
 
     Each file is written whole or not at all, with a manifest beside it. Raises RunError or DataError before anything is
-    made where texts are missing, or where a file of somebody else's is in the way.
+    made where texts or pictures are missing, or where a file of somebody else's is in the way.
     """
     job = _Preparation(options, open_dataset(options.dataset, options.data_root), console)
     targets = job.targets()
@@ -69,25 +81,43 @@ def prepare(options: PrepareOptions, console: Console) -> list[Path]:
 class _Preparation:
     def __init__(self, options: PrepareOptions, dataset: Dataset, console: Console) -> None:
         self.options, self.dataset, self.console = options, dataset, console
-        self.what = _known(options.what, list(SOURCES), "--what")
+        self.what = _known(options.what, [*SOURCES, CLIP], "--what")
         self.splits = _known(options.splits or list(dataset.spec.splits), list(dataset.spec.splits), "--splits")
 
     def targets(self) -> list[tuple[str, str]]:
-        """(product, split) of all files to make. Raises DataError with every text file that is missing."""
-        wanted = [(p, split) for split in self.splits for what in self.what for p in SOURCES[what]]
+        """(product, split) of all files to make. Raises DataError with every text and the pictures that are missing."""
+        model = self.options.clip_model
+        wanted = [(p, split) for split in self.splits for what in self.what for p in products(what, model)]
         missing, targets = [], []
         for product, split in wanted:
-            source = source_path(self.dataset, product, split)
-            there = source is None or source.exists()
-            if not there and product not in OPTIONAL and source not in missing:
-                missing.append(source)
-            targets += [(product, split)] if there and self._is_read(product, split) else []
+            sentence = self._missing(product, split)
+            if sentence is None:
+                targets += [(product, split)] if self._is_read(product, split) else []
+            elif product not in OPTIONAL and sentence not in missing:
+                missing.append(sentence)
         if missing:
-            raise DataError("\n".join(missing_source(path) for path in missing))
+            raise DataError("\n".join(missing))
         return targets
+
+    def _missing(self, product: str, split: str) -> str | None:
+        """What a product would be made of and is not there."""
+        source = source_path(self.dataset, product, split)
+        if source is not None and not source.exists():
+            return missing_source(source)
+        try:
+            if shows_pictures(product):
+                find_pictures(self.dataset, split, self.options.images)
+        except DataError as error:
+            return str(error)
+        return None
 
     def _is_read(self, product: str, split: str) -> bool:
         other = read_before(self.dataset, product, split)
+        if other is not None and is_clip(product):
+            raise RunError(
+                f"{other} is there: vectors of another CLIP model, and a run reads those of one; move the files of "
+                f"that model away, or name those to be read in a data set YAML of your own."
+            )
         if other is not None:
             self._say(f"{self._name(prepared_path(self.dataset, product, split))}: not needed, {other.name} is there")
         return other is None
@@ -105,7 +135,7 @@ class _Preparation:
     def make(self, product: str, split: str) -> Path | None:
         """Make one file, unless it is there already."""
         path, began = prepared_path(self.dataset, product, split), time.monotonic()
-        wanted = content(self.dataset, product, split, self.encoder, self.numbers)
+        wanted = self._content(product, split)
         manifest = wanted.manifest
         made = _made(path) if path.exists() and not self.options.force else None
         if made is not None and made.same_content(manifest):
@@ -115,6 +145,16 @@ class _Preparation:
         size, seconds = path.stat().st_size / 1e6, time.monotonic() - began
         self._say(f"{self._name(path)}: {_about(manifest)}, {size:,.1f} MB, {seconds:.1f} s")
         return path
+
+    def _content(self, product: str, split: str) -> Content:
+        if is_clip(product):
+            return clip_content(self.dataset, product, split, self.clip, self.options.images)
+        return content(self.dataset, product, split, self.encoder, self.numbers)
+
+    @cached_property
+    def clip(self) -> CLIPEncoder:
+        """CLIP, which loads its weights when it is first used."""
+        return CLIPEncoder(self.options.clip_model, self.options.clip_weights)
 
     @cached_property
     def encoder(self) -> SentenceEncoder:

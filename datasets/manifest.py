@@ -15,7 +15,8 @@ from datasets.spec import Spec
 class Manifest(Spec):
     """How a file was made.
 
-    encoder: what made it. pooling: how a model's word vectors became one. fitted: does the file only fit others of the
+    encoder: what made it. pooling: how a model's word vectors became one. weights: which ones, where there are several
+    under one name. fitted: does the file only fit others of the
     same state? texts, state: fingerprints of what was encoded and of the encoder. shape, dtype: of the file.
     libraries: versions, where a model computed. rows: fingerprint of a few rows, which tells whether the file is the
     one that was described.
@@ -23,6 +24,7 @@ class Manifest(Spec):
 
     encoder: str
     pooling: str = ""
+    weights: str = ""
     fitted: bool
     texts: str
     state: str
@@ -34,7 +36,8 @@ class Manifest(Spec):
     @property
     def label(self) -> str:
         """What made it, as records show it."""
-        return f"{self.encoder} ({self.pooling})" if self.pooling else self.encoder
+        more = self.pooling or self.weights
+        return f"{self.encoder} ({more})" if more else self.encoder
 
     def same_content(self, other: Manifest) -> bool:
         """Do both describe the same content? Versions of libraries do not count."""

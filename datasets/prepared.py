@@ -1,7 +1,8 @@
-"""Files that can be made from the texts of a data set: what they are made of, and where they go.
+"""Files that can be made from the texts and pictures of a data set: what they are made of, and where they go.
 
-They lie in `prepared/` below the precomp folder, never under the name of a released file. Data sets declare them like
-any other file of a sidecar (_scan.yaml, f8k.yaml); a released file is read before them.
+Those of texts lie in `prepared/` below the precomp folder, never under the name of a released file; CLIP vectors, which
+nobody released, lie beside the features. Data sets declare them like any other file of a sidecar (_scan.yaml,
+f8k.yaml); a released file is read before them.
 """
 
 from __future__ import annotations
@@ -10,20 +11,24 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from datasets.captions import Layout, read_lines
+from datasets.clip_model import CLIPEncoder, model_label
 from datasets.errors import DataError
 from datasets.graphs import SLOTS, Graph, read_graphs, relation_matrices
 from datasets.manifest import Manifest
+from datasets.pictures import find_pictures
 from datasets.precomp import Dataset
 from datasets.sentences import SentenceEncoder
 from datasets.sidecars import find_sidecar
 
 FOLDER = "prepared"
+CLIP = "clip"  # --what, and what the names of its products begin with
 CHUNK = 1024  # captions at a time
 
 # --what -> files -> the texts that they are made of, None = the captions themselves
@@ -52,9 +57,26 @@ class Content(Protocol):
         ...
 
 
+def products(what: str, clip_model: str) -> list[str]:
+    """The files of a --what."""
+    if what == CLIP:
+        return [f"{CLIP}_{model_label(clip_model)}_{side}" for side in ("ims", "caps")]
+    return list(SOURCES[what])
+
+
+def is_clip(product: str) -> bool:
+    """Are these CLIP vectors, of pictures or captions?"""
+    return product.startswith(f"{CLIP}_")
+
+
+def shows_pictures(product: str) -> bool:
+    """Are these CLIP vectors of pictures?"""
+    return is_clip(product) and product.endswith("_ims")
+
+
 def pattern(product: str) -> str:
     """The file of a product as data sets declare it."""
-    return f"{FOLDER}/{{split}}_{product}.npy"
+    return f"{{split}}_{product}.npy" if is_clip(product) else f"{FOLDER}/{{split}}_{product}.npy"
 
 
 def prepared_path(dataset: Dataset, product: str, split: str) -> Path:
@@ -63,9 +85,9 @@ def prepared_path(dataset: Dataset, product: str, split: str) -> Path:
 
 
 def source_path(dataset: Dataset, product: str, split: str) -> Path | None:
-    """The text file that a product is made of; None for the captions themselves."""
-    names = {name: source for products in SOURCES.values() for name, source in products.items()}
-    source = names[product]
+    """The text file that a product is made of; None for the captions themselves, and for pictures."""
+    names = {name: source for made in SOURCES.values() for name, source in made.items()}
+    source = names.get(product)
     return dataset.folder / source.replace("{split}", dataset.spec.file_split(split)) if source else None
 
 
@@ -81,7 +103,11 @@ def read_before(dataset: Dataset, product: str, split: str) -> Path | None:
     Raises DataError where the data set declares no sidecar that reads it.
     """
     name = pattern(product)
-    readers = [sidecar for sidecar, spec in dataset.spec.sidecars.items() if name in spec.patterns(split, "{split}")]
+    readers = [
+        sidecar
+        for sidecar, spec in dataset.spec.sidecars.items()
+        if any(fnmatchcase(name, pattern) for pattern in spec.patterns(split, "{split}"))
+    ]
     if not readers:
         raise DataError(
             f"data set {dataset.spec.name} declares no sidecar that reads {name}; write `extends: scan` in its YAML, "
@@ -103,10 +129,17 @@ def read_descriptions(path: Path, layout: Layout) -> list[str]:
     return lines
 
 
+def clip_content(dataset: Dataset, product: str, split: str, encoder: CLIPEncoder, images: Path | None) -> Content:
+    """What a file of CLIP vectors will hold. images: the folder of the pictures, None = the data set's own."""
+    if shows_pictures(product):
+        return Pictures(find_pictures(dataset, split, images), encoder)
+    return Sentences(dataset.layout(split).captions, encoder)
+
+
 def content(
     dataset: Dataset, product: str, split: str, encoder: SentenceEncoder, numbers: Mapping[str, int]
 ) -> Content:
-    """What the file of a product will hold. encoder: fitted. numbers: relation -> its number."""
+    """What a file made of texts will hold. encoder: fitted. numbers: relation -> its number."""
     layout, source = dataset.layout(split), source_path(dataset, product, split)
     if source is None:
         return Sentences(layout.captions, encoder)
@@ -131,6 +164,23 @@ class Sentences:
     def batches(self) -> Iterator[np.ndarray]:
         for start in range(0, len(self.texts), CHUNK):
             yield self.encoder.encode(self.texts[start : start + CHUNK])
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """(pictures, width) float32: a vector per picture. Names and sizes of the files stand for what they show."""
+
+    paths: Sequence[Path]
+    encoder: CLIPEncoder
+
+    @property
+    def manifest(self) -> Manifest:
+        shown = [(path.name, path.stat().st_size) for path in self.paths]
+        return _manifest(self.encoder, shown, (len(self.paths), self.encoder.width), "float32")
+
+    def batches(self) -> Iterator[np.ndarray]:
+        for start in range(0, len(self.paths), CHUNK):
+            yield self.encoder.encode_pictures(self.paths[start : start + CHUNK])
 
 
 @dataclass(frozen=True)
@@ -186,6 +236,7 @@ def _manifest(encoder: SentenceEncoder, texts: Sequence[object], shape: tuple[in
     return Manifest(
         encoder=encoder.name,
         pooling=encoder.pooling,
+        weights=encoder.weights,
         fitted=encoder.fitted,
         texts=_fingerprint(texts),
         state=encoder.state,

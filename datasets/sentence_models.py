@@ -26,6 +26,7 @@ class TransformersEncoder:
     as it is (VSSR's entities). model: a folder or a name in the hub. bf16 on a GPU, float32 on the CPU.
     """
 
+    weights = ""
     fitted = False
 
     def __init__(self, model: str, pooling: Literal["mean", "cls"] = "mean") -> None:

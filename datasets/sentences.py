@@ -29,12 +29,13 @@ WORD = re.compile(r"[^\W_]+")
 class SentenceEncoder(Protocol):
     """Texts -> vectors.
 
-    name: as records show it. pooling: how a model's word vectors become one, "" where there are none. fitted: are its
-    vectors comparable only with those of the same `state`?
+    name: as records show it. pooling: how a model's word vectors become one, "" where there are none. weights: which
+    ones, "" where the name says it. fitted: are its vectors comparable only with those of the same `state`?
     """
 
     name: str
     pooling: str
+    weights: str
     fitted: bool
 
     @property
@@ -74,7 +75,7 @@ class EmbeddedEncoder:
     """
 
     name = "embedded"
-    pooling = ""
+    pooling = weights = ""
     fitted = True
     libraries: dict[str, str] = {}  # noqa: RUF012 - none matters
 

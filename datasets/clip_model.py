@@ -1,0 +1,103 @@
+"""CLIP image and text vectors: open_clip's encode_image and encode_text, batch by batch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datasets.clip_weights import OpenCLIP, load_clip
+from datasets.pictures import open_picture
+
+BATCH = 128  # pictures or texts at a time
+MODEL = "ViT-B-32"
+WEIGHTS = "laion2b_s34b_b79k"
+T = TypeVar("T")
+
+
+def model_label(model: str) -> str:
+    """A model's name as it may stand in file names; of a configuration file its own, without ending."""
+    name = Path(model).stem if model.endswith(".json") else model
+    return re.sub(r"[^\w.-]+", "-", name)
+
+
+class CLIPEncoder:
+    """Vectors as the model gives them, not normalised; bf16 (autocast) on a GPU, float32 on the CPU.
+
+    model: a name that open_clip knows, or a configuration path/to/config.json. weights: the name of weights in the hub,
+    or a file. Pictures are transformed as for the validation of the weights, texts stay as they are written.
+    """
+
+    name = "CLIP"
+    pooling = ""
+    fitted = True  # image vectors only fit text vectors of the same weights
+
+    def __init__(self, model: str = MODEL, weights: str = WEIGHTS) -> None:
+        self.weights = f"{model_label(model)}, {Path(weights).name}"
+        self._model, self._weights = model, weights
+
+    @property
+    def libraries(self) -> dict[str, str]:
+        """Versions of what reads pictures and computes."""
+        return {name: metadata.version(name) for name in ("torch", "open_clip_torch", "torchvision", "pillow")}
+
+    @property
+    def width(self) -> int:
+        """Numbers of a vector."""
+        return self._loaded.width
+
+    @cached_property
+    def state(self) -> str:
+        """Fingerprint of the configuration and of the weights as they were loaded."""
+        digest = hashlib.sha256(json.dumps(self._loaded.configuration, sort_keys=True).encode())
+        for name, values in sorted(self._loaded.model.state_dict().items()):
+            digest.update(name.encode() + values.float().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def fit(self, texts: Sequence[str]) -> None:
+        """Nothing: the model is taken as it is."""
+
+    def for_entities(self) -> CLIPEncoder:
+        """Itself."""
+        return self
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """(n, width) float32, of texts."""
+        return self._batches(list(texts), self._loaded.tokens, self._loaded.model.encode_text)
+
+    def encode_pictures(self, paths: Sequence[Path]) -> np.ndarray:
+        """(n, width) float32, of picture files. Raises DataError where one cannot be decoded."""
+        return self._batches(list(paths), self._pixels, self._loaded.model.encode_image)
+
+    def _pixels(self, paths: list[Path]) -> Tensor:
+        """(B, 3, H, W), decoded side by side: that takes longer than the model does."""
+        transform = self._loaded.transform
+        with ThreadPoolExecutor() as pool:
+            return torch.stack(list(pool.map(lambda path: transform(open_picture(path)), paths)))
+
+    @torch.no_grad()
+    def _batches(
+        self, items: list[T], read: Callable[[list[T]], Tensor], encode: Callable[[Tensor], Tensor]
+    ) -> np.ndarray:
+        vectors = np.zeros((len(items), self.width), np.float32)
+        device = next(self._loaded.model.parameters()).device
+        for start in range(0, len(items), BATCH):
+            batch = read(items[start : start + BATCH]).to(device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                encoded = encode(batch)  # (B, width)
+            vectors[start : start + BATCH] = encoded.float().cpu().numpy()
+        return vectors
+
+    @cached_property
+    def _loaded(self) -> OpenCLIP:
+        return load_clip(self._model, self._weights)

@@ -1,0 +1,191 @@
+"""An open_clip model with weights of the hub or of a file. Weights are data here: no file is given code to run."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from PIL.Image import Image
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from datasets.errors import DataError
+from datasets.spec import nearest
+
+ARCHITECTURE = ("embed_dim", "vision_cfg", "text_cfg")  # what an open_clip configuration holds
+ENDINGS = (".safetensors", ".bin", ".pt", ".pth")
+NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")  # numbers that OpenAI kept among them
+NAMED = 3  # tensors that a sentence names
+
+
+def import_open_clip() -> ModuleType:
+    """open_clip. Raises DataError where it is not installed."""
+    try:
+        import open_clip  # heavy: only where CLIP computes
+    except ImportError as error:
+        raise DataError(
+            f"CLIP vectors are made with open_clip, which cannot be imported ({error}); pip install -e '.[clip]'."
+        ) from error
+    return open_clip
+
+
+@dataclass(frozen=True)
+class OpenCLIP:
+    """A model in evaluation mode, on the GPU if there is one, and what goes with its weights.
+
+    transform: a picture -> (3, H, W), as for validation. tokens: texts -> (B, L) ids. configuration: all that the
+    vectors depend on beside the weights. width: numbers of a vector.
+    """
+
+    model: nn.Module
+    transform: Callable[[Image], Tensor]
+    tokens: Callable[[list[str]], Tensor]
+    configuration: dict[str, Any]
+    width: int
+
+
+def load_clip(model: str, weights: str) -> OpenCLIP:
+    """Build a model and give it weights.
+
+    model: a name that open_clip knows, or a configuration path/to/config.json. weights: the name of weights in the hub,
+    or a file. Raises DataError where either is not there, or where they are not of each other.
+    """
+    open_clip = import_open_clip()
+    name = _known_model(open_clip, model)
+    path, trained = _weights_file(open_clip, name, weights)
+    state = read_weights(path)
+    architecture = open_clip.get_model_config(name)
+    gelu = architecture.get("quick_gelu", False) or trained.get("quick_gelu", False)
+    built = _built(open_clip, name, gelu, trained)
+    _require_fit(built, state, path, model)
+    built.load_state_dict(state)
+    pictures = built.visual.preprocess_cfg
+    return OpenCLIP(
+        built.to("cuda" if torch.cuda.is_available() else "cpu").eval(),
+        open_clip.transform.image_transform_v2(open_clip.transform.PreprocessCfg(**pictures), is_train=False),
+        open_clip.get_tokenizer(name),
+        {**architecture, "quick_gelu": gelu, "pictures": pictures},
+        architecture["embed_dim"],
+    )
+
+
+def _built(open_clip: ModuleType, name: str, gelu: bool, trained: dict[str, Any]) -> nn.Module:
+    """The model with random weights. Raises DataError where a part of it is in a hub that is out of reach."""
+    try:
+        with _without_warnings():  # that it has no weights yet
+            return open_clip.create_model(
+                name, load_weights=False, pretrained_text=False, force_quick_gelu=gelu, force_preprocess_cfg=trained
+            )
+    except OSError as error:  # the text model of some is described in a repository of its own
+        raise DataError(
+            f"the text model of {name} is neither in the hub's cache nor can it be downloaded; "
+            f"choose a --clip-model with a text model of its own, such as ViT-B-32."
+        ) from error
+
+
+def _known_model(open_clip: ModuleType, model: str) -> str:
+    """The model's name in open_clip; a configuration file is made known there by its own name."""
+    path = Path(model)
+    if path.suffix == ".json":
+        _require_configuration(path)
+        open_clip.add_model_config(path)
+        return path.stem
+    if model not in open_clip.list_models():
+        raise DataError(
+            f"--clip-model {model}: open_clip knows no such model{nearest(model, open_clip.list_models())}; "
+            f"name one of `open_clip.list_models()`, or a configuration, path/to/config.json."
+        )
+    return model
+
+
+def _require_configuration(path: Path) -> None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"--clip-model {path} cannot be read as JSON ({error}); name another file.") from error
+    if not isinstance(content, dict) or not set(ARCHITECTURE) <= set(content):
+        raise DataError(f"--clip-model {path} is no configuration of open_clip: it needs {', '.join(ARCHITECTURE)}.")
+
+
+def _weights_file(open_clip: ModuleType, name: str, weights: str) -> tuple[Path, dict[str, Any]]:
+    """Where weights lie, downloaded where needed, and what open_clip knows of their training; nothing of a file's."""
+    if Path(weights).is_file():
+        return Path(weights), {}
+    if weights.endswith(ENDINGS):
+        raise DataError(f"--clip-weights {weights}: there is no such file.")
+    trained = open_clip.get_pretrained_cfg(name, weights)
+    if not trained:
+        known = open_clip.list_pretrained_tags_by_model(name)
+        raise DataError(
+            f"--clip-weights {weights}: no file, and no weights of {name}{nearest(weights, known)}; "
+            f"known: {', '.join(known) or 'none'}; or name a file ({', '.join(ENDINGS)})."
+        )
+    try:
+        return Path(open_clip.download_pretrained(trained)), trained
+    except (OSError, RuntimeError) as error:
+        raise DataError(_not_found(name, weights, trained)) from error
+
+
+def _not_found(name: str, weights: str, trained: dict[str, Any]) -> str:
+    repository = trained["hf_hub"].rstrip("/")
+    gelu = f" --clip-model {name}-quickgelu" if trained.get("quick_gelu") and "quickgelu" not in name else ""
+    return (
+        f"CLIP weights {weights} of {name} (about 600 MB for ViT-B-32) are not in the hub's cache and cannot be "
+        f"downloaded; take open_clip_model.safetensors from https://huggingface.co/{repository} and name the file: "
+        f"--clip-weights path/to/open_clip_model.safetensors{gelu}."
+    )
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file, on the CPU.
+
+    Neither safetensors nor torch's weights_only runs code of a file, and nothing else reads it: open_clip's own reader
+    has another way, for weights_only that fails. Raises DataError where a file holds anything but weights.
+    """
+    try:
+        content = load_file(path) if path.suffix == ".safetensors" else _unpickled(path)
+        content = content.get("state_dict", content)
+        tensors = {key.removeprefix("module."): value for key, value in content.items() if key not in NOT_WEIGHTS}
+        if not all(isinstance(value, Tensor) for value in tensors.values()):
+            raise TypeError("not all of it is tensors")
+    except Exception as error:  # whatever a damaged or hostile file comes up with
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(
+            f"{path} cannot be read as weights and nothing else ({reason}); a file that would have to run code, such "
+            f"as a TorchScript archive, is not opened: take the weights as .safetensors."
+        ) from error
+    return tensors
+
+
+def _unpickled(path: Path) -> Any:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _require_fit(built: nn.Module, state: dict[str, Tensor], path: Path, model: str) -> None:
+    """Raises DataError where the file's tensors are not those of the model."""
+    expected = {key: value.shape for key, value in built.state_dict().items()}
+    found = {key: value.shape for key, value in state.items()}
+    wrong = sorted(key for key in expected | found if expected.get(key) != found.get(key))
+    if wrong:
+        more = ", ..." if len(wrong) > NAMED else ""
+        raise DataError(
+            f"{path} does not hold the weights of {model}: {len(wrong):,} tensors are missing, superfluous or of "
+            f"another size ({', '.join(wrong[:NAMED])}{more}); name their model with --clip-model."
+        )
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
