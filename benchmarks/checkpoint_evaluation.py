@@ -83,7 +83,7 @@ def evaluate_checkpoint(
     told = {
         **scored.times(),
         "total_seconds": time.monotonic() - began,
-        "parameters": sum(p.numel() for p in loaded.method.parameters()),
+        "parameters": sum(p.numel() for p in loaded.method.parameters() if p.requires_grad),
     }
     code_hash = provenance.method_code_hash(entry.files)
     record, details = measured(identity, scored.similarity, test, code_hash, accelerator, told)

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.checkpoint_evaluation import evaluate_checkpoint
 from benchmarks.interrupt import Interrupted
-from benchmarks.records import read_details
+from benchmarks.records import read_details, read_records
 from benchmarks.run import RunOptions, run
 from datasets.batch import Batch, ImageBatch, TextBatch
 from datasets.errors import DataError
+from methods import official
 from methods.aahr import AAHR, CLIP_IMAGES, CLIP_TEXTS, AAHRConfig
 from methods.base import Progress
 from methods.errors import MethodError
@@ -318,6 +320,26 @@ def test_an_official_checkpoint_brings_sizes_and_the_released_padding_and_keys_b
         assert all(torch.equal(value, state[name]) for name, value in key.state_dict().items())
 
 
+def test_an_imported_checkpoint_is_scored_and_its_key_encoders_are_not_counted(
+    tmp_path, tiny_bert, accelerator, quiet, monkeypatch
+):
+    """24 numbers per region, CLIP vectors of 512; its BERT has two heads, which leave no trace in a checkpoint."""
+    monkeypatch.setattr(official, "HEAD_SIZE", 24)
+    write_f30k(tmp_path / "data", dim=24, vectors=512)
+    job = RunOptions("aahr", "f30k", tmp_path / "data", overrides={"text.bert": str(tiny_bert)}, output=tmp_path)
+    metrics = evaluate_checkpoint(job, CHECKPOINT, accelerator, quiet)
+    (record,) = read_records(tmp_path / "results")
+    assert record.metrics == metrics
+    assert {"imported", "selected_on_test", "extra_pretraining"} <= set(record.flags)
+    assert record.features == "BUTD region + CLIP ViT-B/32"
+    assert record.recipe["attention_padding"] == "released"
+    method = import_checkpoint(CHECKPOINT, AAHR, AAHRConfig(text=TextConfig(bert=str(tiny_bert))))
+    assert record.parameters == sum(p.numel() for group in method.parameter_groups() for p in group.parameters)
+    write_f30k(tmp_path / "data", dim=24, vectors=100)
+    with pytest.raises(MethodError, match="CLIP vectors of 512 numbers, the data's have 100"):
+        evaluate_checkpoint(job, CHECKPOINT, accelerator, quiet)
+
+
 def recipe(dataset):
     entry = find_method("aahr")
     return resolve(entry.method, entry.name, dataset, file=entry.recipe)
@@ -383,6 +405,19 @@ def test_a_run_passes_through_all_phases(dataset, tmp_path, tiny_bert, accelerat
     assert "extra_pretraining" in record.flags
     assert record.selection == "dev"
     assert set(record.metrics) == ({"f30k-1k"} if dataset == "f30k" else {"coco-1k", "coco-5k"})
+
+
+def test_vsd_can_be_put_on_it(tmp_path, accelerator, quiet):
+    """Sentence vectors are as wide as the embeddings; keys and queues go on in the host."""
+    write_f30k(tmp_path / "data", vectors=32)
+    host = {name: value for name, value in RUN.items() if not name.startswith(("train", "phases"))}
+    overrides = {name: value for name, value in RUN.items() if name.startswith(("train", "phases"))}
+    overrides |= {f"host.{name}": value for name, value in host.items()}
+    overrides |= {"text.bert": None, "text.word_dim": 16, "prototypes": 6}
+    job = RunOptions("vsd:aahr", "f30k", data_root=tmp_path / "data", output=tmp_path, overrides=overrides)
+    (record,) = run(job, [0], accelerator, quiet)
+    assert record.first_steps["graph"] == 5
+    assert record.skipped_steps == 0
 
 
 def bigru(root, output):
