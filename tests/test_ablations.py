@@ -405,6 +405,15 @@ def test_a_record_of_an_older_recipe_is_not_taken_for_the_row():
     assert tables_of(store)["hrem on demo"][FRAGMENTS][INTRA]["n"] == "not run"
 
 
+def test_the_full_run_under_another_name_has_no_change():
+    store = Store()
+    add_row(store, FULL, 0.6)
+    add_row(store, INTRA, 0.5)
+    row = tables_of(store)["hrem on demo"]["Parts of the instance graph, and batches"]["w/o neighbor batch sampling"]
+    assert (row["rsum"], row["Change"], row["95 % interval"], row["Our change"]) == ("360.0", *"–––")  # noqa: RUF001
+    assert row["Published change"] == "-1.1"  # 328.8 − 329.9
+
+
 def test_other_variants_are_other_rows():
     store = Store()
     add_row(store, FULL, 0.5)
@@ -414,6 +423,7 @@ def test_other_variants_are_other_rows():
     assert [table[label]["Change"] for label in ("standalone", "mean of fusion and standalone")] == ["-60.0", "+60.0"]
     assert table["standalone"]["Variant and overrides"] == "standalone"
     assert table["mean of fusion and standalone"]["Published change"] == "+6.9"  # of six recalls: 451.0 − 444.1
+    assert "Our change" not in table["standalone"]  # it is the change of the rsum
 
 
 def test_what_no_one_built_is_shown_as_published_only():

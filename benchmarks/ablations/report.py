@@ -18,7 +18,7 @@ from benchmarks.formats import markdown
 from benchmarks.leaderboard import current_code_hash
 from benchmarks.records import Metrics, Record, scan_records
 from benchmarks.rows import MARKS, Row, Run, make_rows, make_runs, on_one_test_set, short
-from benchmarks.statistics import compare
+from benchmarks.statistics import Comparison, compare
 from benchmarks.tables import Column, Interval, Page, Section, Table
 from methods.errors import MethodError
 
@@ -31,7 +31,8 @@ ABOUT = (
      "bootstrap over images, each with its captions, hits averaged over seeds. It tells of the choice of test images; "
      "the choice of seed is not in it, and with one seed each adds to it."),
     ("Published", "As printed, on the paper's data set: what a part is worth there stands beside what it is worth "
-     "here. The changes beside it are those of the sum of the recalls that the paper prints, published and ours."),
+     "here. Published change: of the sum of the recalls that the paper prints; our change: of the same recalls of "
+     "ours, where they are not all six."),
 )  # fmt: skip
 NOTHING = (("Records", "No ablation has been recorded yet."),)
 
@@ -41,6 +42,9 @@ MEASURED = [
     Column("Marks", "marks", left=True), Column("n", "seeds"),
     *(Column(HEADINGS[name], name) for name in RECALLS), Column("rsum", "rsum"),
     Column("Change", "change", signed=True), Column("95 % interval", "change", signed=True),
+]  # fmt: skip
+CHANGES = [
+    Column("Published change", "published_change", signed=True), Column("Our change", "our_change", signed=True),
 ]  # fmt: skip
 NOT_RUN = "not run"
 
@@ -149,24 +153,41 @@ def _size(benchmark: str, metrics: Metrics) -> str:
 def _table(setting: Setting, table: AblationTable, rows: Mapping[str, Row | None]) -> Table:
     full = rows[table.full]
     sums = _printed_recalls(table)
+    comparisons = _against_full(table, rows)
     cells = []
     for row in table.rows:
         found = rows.get(row.label)
         beside = _published_cells(table, row, found, full, sums)
-        cells.append([*_measured_cells(setting, row, found, full), *beside])
+        cells.append([*_measured_cells(setting, row, found, comparisons.get(row.label)), *beside])
     return Table(table.title, table.title, [*MEASURED, *_published_columns(table, sums)], cells, _notes(table, rows))
 
 
-def _measured_cells(setting: Setting, row: AblationRow, found: Row | None, full: Row | None) -> list[Any]:
+def _against_full(table: AblationTable, rows: Mapping[str, Row | None]) -> dict[str, Comparison]:
+    """Label -> the row against the full one, for rows that were run and are other runs; all from the same resamples."""
+    full = rows[table.full]
+    if full is None:
+        return {}
+    found = {row.label: rows.get(row.label) for row in table.rows}
+    others = {label: r.scores for label, r in found.items() if r and not _one_run(r, full)}
+    if not others:
+        return {}
+    scores = np.stack(list(others.values()), axis=1)  # (n_images, rows)
+    return dict(zip(others, compare(scores, np.broadcast_to(full.scores[:, None], scores.shape)), strict=True))
+
+
+def _one_run(row: Row | None, full: Row | None) -> bool:
+    """Is a row the full one under another name?"""
+    return row is not None and full is not None and row.first.group_key == full.first.group_key
+
+
+def _measured_cells(setting: Setting, row: AblationRow, found: Row | None, comparison: Comparison | None) -> list[Any]:
     changes = [f"{key}={short(value)}" for key, value in row.changes(setting.dataset).items()]
     shown = ", ".join([*([row.variant] if row.variant else []), *changes])
     if found is None:
         return [row.label, shown, None, None if row.absent else NOT_RUN, *[None] * (len(RECALLS) + 3)]
-    means = _mean_recalls(found)
-    head = [row.label, shown, found.marked(), len(found.records), *means.values(), found.rsum]
-    if full is None or found.first.group_key == full.first.group_key:
+    head = [row.label, shown, found.marked(), len(found.records), *_mean_recalls(found).values(), found.rsum]
+    if comparison is None:
         return [*head, None, None]
-    (comparison,) = compare(found.scores[:, None], full.scores[:, None])
     return [*head, comparison.difference, Interval(comparison.low, comparison.high)]
 
 
@@ -182,13 +203,14 @@ def _printed_recalls(table: AblationTable) -> list[str]:
 
 def _published_columns(table: AblationTable, sums: list[str]) -> list[Column]:
     columns = [Column(f"Published {HEADINGS[name]}", f"published_{name}") for name in sums]
+    return columns + CHANGES[: _changes_shown(table, sums)]
+
+
+def _changes_shown(table: AblationTable, sums: list[str]) -> int:
+    """How many of CHANGES: none where a single row is printed; ours is that of the rsum where all recalls are."""
     if len(table.printed) < 2:
-        return columns
-    return [
-        *columns,
-        Column("Published change", "published_change", signed=True),
-        Column("Our change", "our_change", signed=True),
-    ]
+        return 0
+    return 1 if len(sums) == len(RECALLS) else 2
 
 
 def _published_cells(
@@ -196,13 +218,12 @@ def _published_cells(
 ) -> list[Any]:
     """Printed recalls, and if several rows are printed the change of their sum, published and ours."""
     numbers, whole = table.printed.get(row.label), table.printed.get(table.full)
-    cells = [None if numbers is None else numbers[name] for name in sums]
-    if len(table.printed) < 2:
-        return cells
-    if row.label == table.full:
-        return [*cells, None, None]
-    measured = [None if one is None else _mean_recalls(one) for one in (found, full)]
-    return [*cells, _change(numbers, whole, sums), _change(*measured, sums)]
+    changes = [None, None]
+    if row.label != table.full:
+        measured = [_mean_recalls(one) if one else None for one in (found, full)]
+        changes = [_change(numbers, whole, sums), None if _one_run(found, full) else _change(*measured, sums)]
+    printed = [None if numbers is None else numbers[name] for name in sums]
+    return printed + changes[: _changes_shown(table, sums)]
 
 
 def _change(changed: Mapping[str, float] | None, full: Mapping[str, float] | None, names: list[str]) -> float | None:
