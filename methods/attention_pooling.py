@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from methods.normalise import l2norm
 
-
 EPSILON = 1e-8  # beside a length, as in `l2norm`
 
 
