@@ -62,10 +62,11 @@ def require_one_encoder(dataset: Dataset, inputs: Inputs, splits: Sequence[str])
 
 
 def _two_encoders(dataset: Dataset, one: str, other: str) -> str:
+    what = " --what clip" if "_clip_" in one else ""
     return (
         f"{dataset.folder}: {one} and {other} are not of one encoder, fitted once, so their vectors do not compare; "
         f"remove the one that is not wanted, and make the splits that are missing together: "
-        f"python harness.py prepare --dataset {dataset.spec.name}."
+        f"python harness.py prepare --dataset {dataset.spec.name}{what}."
     )
 
 

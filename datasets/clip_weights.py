@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from datasets.errors import DataError
 from datasets.spec import nearest
 
 ARCHITECTURE = ("embed_dim", "vision_cfg", "text_cfg")  # what an open_clip configuration holds
+HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # the one that can hold no code first
 ENDINGS = (".safetensors", ".bin", ".pt", ".pth")
 NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")  # numbers that OpenAI kept among them
 NAMED = 3  # tensors that a sentence names
@@ -128,18 +130,35 @@ def _weights_file(open_clip: ModuleType, name: str, weights: str) -> tuple[Path,
             f"known: {', '.join(known) or 'none'}; or name a file ({', '.join(ENDINGS)})."
         )
     try:
-        return Path(open_clip.download_pretrained(trained)), trained
-    except (OSError, RuntimeError) as error:
+        return _from_hub(trained["hf_hub"]), trained
+    except OSError as error:
         raise DataError(_not_found(name, weights, trained)) from error
 
 
+def _from_hub(place: str) -> Path:
+    """The weights at `repository/`, or `repository/file`: in the hub's cache, else downloaded. Raises OSError."""
+    from huggingface_hub import hf_hub_download  # heavy
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    repository, _, file = place.rpartition("/")
+    for local in (True, False):  # the cache first: no waiting for a network
+        for name in [file] if file else HUB_FILES:
+            try:
+                return Path(hf_hub_download(repository, name, local_files_only=local))
+            except EntryNotFoundError as error:
+                if not local and isinstance(error, LocalEntryNotFoundError):  # no network: it knows of no other file
+                    raise
+    raise FileNotFoundError(f"{repository} holds none of {', '.join(HUB_FILES)}")
+
+
 def _not_found(name: str, weights: str, trained: dict[str, Any]) -> str:
-    repository = trained["hf_hub"].rstrip("/")
+    repository, _, file = trained["hf_hub"].rpartition("/")
+    file = file or HUB_FILES[0]
     gelu = f" --clip-model {name}-quickgelu" if trained.get("quick_gelu") and "quickgelu" not in name else ""
     return (
         f"CLIP weights {weights} of {name} (about 600 MB for ViT-B-32) are not in the hub's cache and cannot be "
-        f"downloaded; take open_clip_model.safetensors from https://huggingface.co/{repository} and name the file: "
-        f"--clip-weights path/to/open_clip_model.safetensors{gelu}."
+        f"downloaded; take {file} from https://huggingface.co/{repository} and name the file: "
+        f"--clip-weights path/to/{file}{gelu}."
     )
 
 
@@ -156,16 +175,17 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if not all(isinstance(value, Tensor) for value in tensors.values()):
             raise TypeError("not all of it is tensors")
     except Exception as error:  # whatever a damaged or hostile file comes up with
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(
-            f"{path} cannot be read as weights and nothing else ({reason}); a file that would have to run code, such "
-            f"as a TorchScript archive, is not opened: take the weights as .safetensors."
+        raise DataError(  # torch's own words advise to allow code
+            f"{path} cannot be read as weights and nothing else: it is damaged, or would have to run code of its own, "
+            f"as a TorchScript archive does; take the weights as .safetensors."
         ) from error
     return tensors
 
 
 def _unpickled(path: Path) -> Any:
-    return torch.load(path, map_location="cpu", weights_only=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # says that a TorchScript archive would be run; it is refused
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _require_fit(built: nn.Module, state: dict[str, Tensor], path: Path, model: str) -> None:
