@@ -8,13 +8,19 @@ import pytest
 from accelerate.state import AcceleratorState
 from rich.console import Console
 
-from tests.models import save_tiny_bert
+from tests.models import save_tiny_bert, save_tiny_clip
 
 
 @pytest.fixture(scope="session")
 def tiny_bert(tmp_path_factory):
     """Folder of a random BERT of two layers."""
     return save_tiny_bert(tmp_path_factory.mktemp("bert"))
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory):
+    """Configuration and weights of a random CLIP of two layers."""
+    return save_tiny_clip(tmp_path_factory.mktemp("clip"))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -30,3 +31,23 @@ def save_tiny_bert(folder: Path) -> Path:
     )
     BertModel(sizes).save_pretrained(folder)
     return folder
+
+
+def save_tiny_clip(folder: Path, seed: int = 0) -> tuple[Path, Path]:
+    """A random CLIP of two layers: its open_clip configuration, and its weights as safetensors."""
+    import open_clip
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    configuration, weights = folder / "tiny-clip.json", folder / f"tiny-{seed}.safetensors"
+    tower = {"width": 32, "layers": 2}
+    pictures, texts = {**tower, "head_width": 16, "patch_size": 16, "image_size": 32}, {**tower, "heads": 2}
+    sizes = {"embed_dim": 24, "vision_cfg": pictures, "text_cfg": {**texts, "context_length": 16}}
+    configuration.write_text(json.dumps(sizes))
+    torch.manual_seed(seed)
+    model = open_clip.CLIP(**sizes)
+    for values in model.parameters():  # open_clip's own start is so small that all pictures look the same
+        if values.ndim > 1:
+            torch.nn.init.normal_(values, std=0.3)
+    save_file(model.state_dict(), weights)
+    return configuration, weights

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 ADJECTIVES = ["red", "young", "small", "wet", "old"]
 NOUNS = ["man", "dog", "girl", "horse", "boat", "car"]
@@ -135,6 +136,24 @@ def write_vocabulary(path: Path) -> None:
     ids = {word: i for i, word in enumerate(words)}
     by_id = {str(i): word for word, i in ids.items()}
     path.write_text(json.dumps({"word2idx": ids, "idx2word": by_id, "idx": len(words)}))
+
+
+def write_pictures(folder: Path, split: str, seed: int = 0) -> list[str]:
+    """Random pictures of a split's image ids, of several sizes and formats, with id_mapping.json; their names.
+
+    folder: the precomp folder. images/ and id_mapping.json lie beside it and are added to.
+    """
+    rng = np.random.default_rng([7, seed])
+    images, mapping = folder.parent / "images", folder.parent / "id_mapping.json"
+    images.mkdir(exist_ok=True)
+    names = json.loads(mapping.read_text()) if mapping.exists() else {}
+    ids = dict.fromkeys((folder / f"{split}_ids.txt").read_text().split())
+    for i, image in enumerate(ids):
+        names[image] = f"{split}_{image}.{'png' if i % 2 else 'jpg'}"
+        pixels = rng.integers(256, size=(3, 4, 3) if i % 3 else (5, 2, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((48 + i, 40), Image.Resampling.NEAREST).save(images / names[image])
+    mapping.write_text(json.dumps(names))
+    return [names[image] for image in ids]
 
 
 def save(path: Path, array: np.ndarray) -> None:

@@ -1,0 +1,84 @@
+"""CLIP vectors are those that open_clip computes, whatever is encoded together."""
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+
+import datasets.clip_model as module
+from datasets.clip_model import CLIPEncoder, model_label
+from datasets.errors import DataError
+from tests.models import save_tiny_clip
+
+TEXTS = ["A red dog waits near the beach .", "two men", "A RED dog, waits near the beach!", "word " * 40]
+
+
+@pytest.fixture
+def encoder(tiny_clip):
+    return CLIPEncoder(*map(str, tiny_clip))
+
+
+@pytest.fixture
+def direct(tiny_clip):
+    """open_clip itself: the model with its weights, the validation transformation and the tokenizer."""
+    configuration, weights = tiny_clip
+    open_clip.add_model_config(configuration)
+    model, _, transform = open_clip.create_model_and_transforms(configuration.stem, pretrained=str(weights))
+    return model.eval(), transform, open_clip.get_tokenizer(configuration.stem)
+
+
+@pytest.fixture
+def paths(tmp_path):
+    """Pictures of several sizes and modes."""
+    rng = np.random.default_rng(3)
+    kinds = [("RGB", (40, 64), "jpg"), ("RGB", (80, 33), "png"), ("L", (32, 32), "png"), ("RGB", (16, 20), "jpg")]
+    for i, (mode, size, ending) in enumerate(kinds):
+        pixels = rng.integers(256, size=(3, 4, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize(size).convert(mode).save(tmp_path / f"{i}.{ending}")
+    return [tmp_path / f"{i}.{ending}" for i, (*_, ending) in enumerate(kinds)]
+
+
+def test_pictures_and_texts_as_open_clip_encodes_each_of_them(encoder, direct, paths, monkeypatch):
+    monkeypatch.setattr(module, "BATCH", 3)  # several batches, the last one not full
+    model, transform, tokens = direct
+    with torch.no_grad():
+        shown = torch.cat([model.encode_image(transform(Image.open(path))[None]) for path in paths]).numpy()
+        told = torch.cat([model.encode_text(tokens([text])) for text in TEXTS]).numpy()
+    pictures, texts = encoder.encode_pictures(paths), encoder.encode(TEXTS)
+    np.testing.assert_allclose(pictures, shown, atol=1e-5)
+    np.testing.assert_allclose(texts, told, atol=1e-5)
+    assert pictures.dtype == texts.dtype == np.float32
+    assert pictures.shape == texts.shape == (4, encoder.width)
+    for vectors in (pictures, texts):
+        apart = np.abs(vectors[:, None] - vectors[None]).max(axis=-1) + np.eye(4)
+        assert apart.min() > 1e-2  # so that another order would be seen
+        assert np.abs(np.linalg.norm(vectors, axis=1) - 1).min() > 0.05  # raw
+
+
+def test_nothing_to_encode(encoder):
+    assert encoder.encode([]).shape == encoder.encode_pictures([]).shape == (0, 24)
+
+
+def test_a_broken_picture_is_named(encoder, paths):
+    paths[2].write_bytes(b"")
+    with pytest.raises(DataError, match=r"2.png cannot be decoded"):
+        encoder.encode_pictures(paths)
+
+
+def test_its_name_holds_no_folder_and_its_state_follows_the_weights(encoder, tiny_clip, tmp_path):
+    configuration, weights = tiny_clip
+    assert (encoder.name, encoder.weights, encoder.fitted) == ("CLIP", "tiny-clip, tiny-0.safetensors", True)
+    assert encoder.state == CLIPEncoder(str(configuration), str(weights)).state
+    other = save_tiny_clip(tmp_path, seed=1)
+    assert encoder.state != CLIPEncoder(str(configuration), str(other[1])).state
+    quick = tmp_path / "quick.json"
+    quick.write_text(configuration.read_text().replace("{", '{"quick_gelu": true, ', 1))
+    assert encoder.state != CLIPEncoder(str(quick), str(weights)).state
+    assert set(encoder.libraries) == {"torch", "open_clip_torch", "torchvision", "pillow"}
+
+
+def test_a_models_name_fits_into_a_file_name():
+    assert model_label("ViT-B-32") == "ViT-B-32"
+    assert model_label("folder/my model*.json") == "my-model-"
+    assert model_label("hf-hub:laion/CLIP [b]") == "hf-hub-laion-CLIP-b-"

@@ -1,0 +1,116 @@
+"""Pictures of a data set: the file of each image, in the order of the split; what is missing or broken is named."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasets.errors import DataError
+from datasets.pictures import find_pictures, open_picture
+from datasets.precomp import open_dataset
+from tests.trees import write_coco, write_f30k, write_pictures
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = write_f30k(tmp_path, 4)
+    ids = [str(image) for image in (1003, 1000, 1002, 1001) for _ in range(5)]
+    (folder / "test_ids.txt").write_text("\n".join(ids) + "\n")
+    write_pictures(folder, "test")
+    return folder
+
+
+@pytest.fixture
+def names(folder):
+    """The names of test's pictures, found by the data set."""
+
+    def call(images=None):
+        return [path.name for path in find_pictures(open_dataset("f30k", folder.parent.parent), "test", images)]
+
+    return call
+
+
+def test_one_picture_per_image_in_the_order_of_the_ids_file(names, folder):
+    assert names() == ["test_1003.jpg", "test_1000.png", "test_1002.jpg", "test_1001.png"]
+    mapping = folder.parent / "id_mapping.json"
+    (folder / "test_ids.txt").write_text("".join(f"{image}\n" * 5 for image in (2, 0, 3, 1)))
+    mapping.write_text(json.dumps(sorted(json.loads(mapping.read_text()).values())))  # a list, by position
+    assert names() == ["test_1002.jpg", "test_1000.png", "test_1003.jpg", "test_1001.png"]
+
+
+def test_beside_a_folder_named_precomp_the_data_sets_own_folder_is_looked_at_first(tmp_path):
+    folder = write_coco(tmp_path, 4)
+    write_pictures(folder, "train")  # beside coco_precomp: may be another data set's
+    own = tmp_path / "coco"
+    (own / "images").mkdir(parents=True)
+    (own / "id_mapping.json").write_text(json.dumps({str(1000 + i): f"own_{i}.png" for i in range(4)}))
+    for i in range(4):
+        Image.new("RGB", (4, 4)).save(own / "images" / f"own_{i}.png")
+    found = find_pictures(open_dataset("coco", tmp_path), "train")
+    assert found == [own / "images" / f"own_{i}.png" for i in range(4)]
+
+
+def test_missing_pictures_are_counted_and_the_first_are_named(names, folder, tmp_path):
+    images = folder.parent / "images"
+    (images / "test_1000.png").unlink()
+    with pytest.raises(DataError, match=r"images lacks 1 of the 4 pictures of test \(test_1000.png\); .* --images DIR"):
+        names()
+    with pytest.raises(DataError) as error:
+        names(tmp_path / "elsewhere")
+    assert "elsewhere lacks 4 of the 4 pictures of test (test_1003.jpg, test_1000.png, test_1002.jpg, ...)" in str(
+        error.value
+    )
+    images.rename(tmp_path / "elsewhere")
+    Image.new("RGB", (4, 4)).save(tmp_path / "elsewhere" / "test_1000.png")
+    assert len(names(tmp_path / "elsewhere")) == 4
+
+
+def test_ids_without_a_picture(names, folder):
+    mapping = folder.parent / "id_mapping.json"
+    content = json.loads(mapping.read_text())
+    del content["1002"]
+    mapping.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"id_mapping.json has no picture for 1 of the 4 image ids of test \(1002\)"):
+        names()
+
+
+@pytest.mark.parametrize("text", ['{"1000": 3}', "3", "{"])
+def test_a_mapping_of_another_form(names, folder, text):
+    (folder.parent / "id_mapping.json").write_text(text)
+    with pytest.raises(DataError, match=r"id_mapping.json (is neither a mapping|cannot be read as JSON)"):
+        names()
+
+
+def test_no_mapping(names, folder):
+    (folder.parent / "id_mapping.json").unlink()
+    with pytest.raises(DataError, match=r"there is no .*precomp/id_mapping.json nor .*f30k/id_mapping.json"):
+        names()
+
+
+@pytest.mark.parametrize("ids", [None, "".join(f"{line}\n" for line in range(20))])
+def test_positions_are_not_taken_for_ids(names, folder, ids):
+    path = folder / "test_ids.txt"
+    path.unlink()
+    if ids:  # numbers of lines
+        path.write_text(ids)
+    (folder.parent / "id_mapping.json").write_text(json.dumps([f"test_{1000 + i % 4}.png" for i in range(20)]))
+    with pytest.raises(DataError, match=r"test_ids.txt does not tell the ids of the 4 images of test"):
+        names()
+
+
+def test_every_mode_is_read_as_rgb(tmp_path):
+    pixels = np.random.default_rng(0).integers(256, size=(8, 9, 3), dtype=np.uint8)
+    for mode in ("RGB", "RGBA", "L", "P"):
+        Image.fromarray(pixels).convert(mode).save(tmp_path / f"{mode}.png")
+        assert open_picture(tmp_path / f"{mode}.png").mode == "RGB"
+    np.testing.assert_array_equal(np.asarray(open_picture(tmp_path / "RGB.png")), pixels)
+
+
+def test_a_picture_that_cannot_be_decoded_is_named(tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(256, size=(64, 64, 3), dtype=np.uint8)).save(tmp_path / "a.jpg")
+    half = (tmp_path / "a.jpg").read_bytes()[:1500]
+    for name, content in {"half.jpg": half, "text.jpg": b"<html>", "empty.png": b""}.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError, match=f"{name} cannot be decoded as a picture"):
+            open_picture(tmp_path / name)
