@@ -16,10 +16,9 @@ class Manifest(Spec):
     """How a file was made.
 
     encoder: what made it. pooling: how a model's word vectors became one. weights: which ones, where there are several
-    under one name. fitted: does the file only fit others of the
-    same state? texts, state: fingerprints of what was encoded and of the encoder. shape, dtype: of the file.
-    libraries: versions, where a model computed. rows: fingerprint of a few rows, which tells whether the file is the
-    one that was described.
+    under one name. fitted: does the file only fit others of the same state? texts, state: fingerprints of what was
+    encoded and of the encoder. shape, dtype: of the file. libraries: versions, where a model computed. rows:
+    fingerprint of a few rows, which tells whether the file is the one that was described.
     """
 
     encoder: str
