@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +14,7 @@ from benchmarks.verify.case import Case
 from benchmarks.verify.gpo import compare_embeddings
 from benchmarks.verify.hrem import BLOCKS, Draws
 from benchmarks.verify.models import CAPTIONS_PER_IMAGE, Model, load_model
+from benchmarks.verify.probes import compare_gradients, norms_and_probes
 from datasets.batch import Batch, ImageBatch, TextBatch
 from methods.aahr import AAHR, CLIP_IMAGES, CLIP_TEXTS
 from methods.base import Encoded, Progress, Terms
@@ -207,24 +207,6 @@ def compare_assignments(model: Model, features: Terms) -> None:
         scores = features[side] @ method.prototypes.T
         case.compare(f"swav/{official}_scores", scores)
         case.compare(f"swav/{official}_q", sinkhorn(scores, method.config.epsilon))
-
-
-def compare_gradients(model: Model, prefix: str) -> None:
-    """grad_norm, grad_probe, grad_none of every official parameter, and the norm of all."""
-    case, names = model.case, model.case.about["param_names"]
-    gradients = [None if p is None else p.grad for p in map(model.parameter, names)]
-    case.compare(f"{prefix}/grad_none", np.array([g is None for g in gradients]))
-    norms, probes = norms_and_probes(torch.zeros(1) if g is None else g for g in gradients)
-    case.compare(f"{prefix}/grad_norm", norms)
-    case.compare(f"{prefix}/grad_probe", probes)
-    case.compare(f"{prefix}/grad_total_norm", float(np.linalg.norm(norms)))
-
-
-def norms_and_probes(tensors: Iterator[Tensor]) -> tuple[np.ndarray, np.ndarray]:
-    """‖x‖ and Σ xᵢ·cos(0.1·(i + 1)) of each tensor, flattened."""
-    flat = [tensor.detach().flatten().double() for tensor in tensors]
-    probes = [float(x @ torch.cos(0.1 * torch.arange(1, len(x) + 1, dtype=torch.float64))) for x in flat]
-    return np.array([float(x.norm()) for x in flat]), np.array(probes)
 
 
 def compare_steps(model: Model) -> None:

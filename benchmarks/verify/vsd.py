@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -14,6 +12,7 @@ from benchmarks.verify.case import Case
 from benchmarks.verify.gpo import compare_embeddings, compare_pooling
 from benchmarks.verify.hrem import BLOCKS, Draws
 from benchmarks.verify.models import CAPTIONS_PER_IMAGE, Model, load_model
+from benchmarks.verify.probes import compare_gradients, norms_and_probes
 from datasets.batch import Batch, ImageBatch, TextBatch
 from methods.base import Encoded, Progress, Terms, dot_products
 from methods.fragments import FragmentEncoder
@@ -209,24 +208,6 @@ def compare_prototypes(model: Model, features: Terms) -> None:
         scores = features[side] @ l2norm(method.prototypes).T
         case.compare(f"proto/{official}_scores", scores)
         case.compare(f"proto/{official}_q", sinkhorn(scores, method.config.epsilon, method.config.sinkhorn_iterations))
-
-
-def compare_gradients(model: Model, phase: str) -> None:
-    """grad_norm, grad_probe, grad_none of every official parameter, and the norm of all."""
-    case = model.case
-    gradients = [None if p is None else p.grad for p in map(model.parameter, case.about["param_names"])]
-    case.compare(f"{phase}/grad_none", np.array([g is None for g in gradients]))
-    norms, probes = norms_and_probes(torch.zeros(1) if g is None else g for g in gradients)
-    case.compare(f"{phase}/grad_norm", norms)
-    case.compare(f"{phase}/grad_probe", probes)
-    case.compare(f"{phase}/grad_total_norm", float(np.linalg.norm(norms)))
-
-
-def norms_and_probes(tensors: Iterable[Tensor]) -> tuple[np.ndarray, np.ndarray]:
-    """‖x‖ and Σ xᵢ·cos(0.1·(i + 1)) of each tensor, flattened."""
-    flat = [tensor.detach().flatten().double() for tensor in tensors]
-    probes = [float(x @ torch.cos(0.1 * torch.arange(1, len(x) + 1, dtype=torch.float64))) for x in flat]
-    return np.array([float(x.norm()) for x in flat]), np.array(probes)
 
 
 def compare_triplet(case: Case, name: str) -> None:

@@ -10,6 +10,7 @@ from benchmarks.optimiser import build_optimizer
 from benchmarks.verify.case import Case
 from benchmarks.verify.hrem import Draws
 from benchmarks.verify.models import CAPTIONS_PER_IMAGE, Model, in_parts, load_model
+from benchmarks.verify.probes import probe
 from datasets.batch import Batch, ImageBatch, TextBatch
 from methods.base import Encoded, Progress, Terms, dot_products
 from methods.codings import MASKED, coded, pooled
@@ -266,9 +267,3 @@ def compare_trained(trained: Model) -> None:
         prefix = "train_final/buffer/img_enc.mlp.bns"
         case.compare(f"{prefix}.0.{statistic}", getattr(method.regions.mlp.norm, statistic))
         case.compare(f"{prefix}.1.{statistic}", trained.start[f"{UNUSED_NORM}{statistic}"])  # never applied
-
-
-def probe(tensor: Tensor) -> float:
-    """Σ tᵢ · cos(0.1 (i + 1)) over the flattened tensor."""
-    flat = tensor.detach().double().flatten()
-    return float(flat @ torch.cos(0.1 * torch.arange(1, len(flat) + 1, dtype=torch.float64)))
