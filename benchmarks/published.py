@@ -18,21 +18,11 @@ FILE = Path(__file__).parent / "published" / "published.csv"
 OUR_NAMES = {("VSE++", "re-run by VSE∞"): "gpo vsepp", ("GSMN", "dense+sparse"): "gsmn full"}
 
 
-class Published(BaseModel):
-    """One line of the file: (method, setting) on a benchmark, as printed.
-
-    ensemble: mean of two models. features, text: image features and text encoder. Recalls are in percent; rsum is the
-    printed one, which may differ from the sum of the recalls by rounding.
-    """
+class Printed(BaseModel):
+    """Recalls of one system as a source prints them, in percent."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    method: str
-    setting: str
-    features: str
-    text: str
-    ensemble: bool
-    benchmark: str
     i2t_r1: float
     i2t_r5: float
     i2t_r10: float
@@ -42,17 +32,32 @@ class Published(BaseModel):
     rsum: float
     source: str
 
+    @property
+    def recalls(self) -> tuple[float, ...]:
+        """R@1, 5, 10 of i2t, then of t2i."""
+        return self.i2t_r1, self.i2t_r5, self.i2t_r10, self.t2i_r1, self.t2i_r5, self.t2i_r10
+
+
+class Published(Printed):
+    """One line of the file: (method, setting) on a benchmark, as printed.
+
+    ensemble: mean of two models. features, text: image features and text encoder. Recalls are in percent; rsum is the
+    printed one, which may differ from the sum of the recalls by rounding.
+    """
+
+    method: str
+    setting: str
+    features: str
+    text: str
+    ensemble: bool
+    benchmark: str
+
     @field_validator("ensemble", mode="before")
     @classmethod
     def _zero_or_one(cls, value: Any) -> bool:
         if value not in ("0", "1"):
             raise ValueError("write 0 or 1")
         return value == "1"
-
-    @property
-    def recalls(self) -> tuple[float, ...]:
-        """R@1, 5, 10 of i2t, then of t2i."""
-        return self.i2t_r1, self.i2t_r5, self.i2t_r10, self.t2i_r1, self.t2i_r5, self.t2i_r10
 
     @property
     def rounding(self) -> float:

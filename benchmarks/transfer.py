@@ -8,13 +8,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from benchmarks.atomic import write_whole
 from benchmarks.checkpoint_evaluation import TRAINED_ON, TRANSFER
 from benchmarks.errors import RunError
 from benchmarks.formats import markdown
 from benchmarks.leaderboard import current_code_hash
+from benchmarks.published import Printed
 from benchmarks.records import Metrics, Record, scan_records
 from benchmarks.rows import MARKS
 from benchmarks.tables import Column, Marks, Page, Section, System, Table
@@ -46,26 +47,11 @@ PRINTED = [
 ]
 
 
-class CrossDomain(BaseModel):
+class CrossDomain(Printed):
     """One line of cross_domain.csv, as printed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     dataset: str
     method: str
-    i2t_r1: float
-    i2t_r5: float
-    i2t_r10: float
-    t2i_r1: float
-    t2i_r5: float
-    t2i_r10: float
-    rsum: float
-    source: str
-
-    @property
-    def recalls(self) -> list[float]:
-        """R@1, 5, 10 of i2t, then of t2i."""
-        return [self.i2t_r1, self.i2t_r5, self.i2t_r10, self.t2i_r1, self.t2i_r5, self.t2i_r10]
 
 
 def read_cross_domain(file: Path = CROSS_DOMAIN) -> list[CrossDomain]:
