@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -260,9 +260,9 @@ def _put(target: dict[str, Any], dotted: str, value: Any) -> None:
 
 
 def _refuse_unknown(values: dict[str, Any], method: type[Method], name: str) -> None:
-    known = known_keys(method)
+    known, open_ended = known_keys(method), tuple(f"{key}." for key in _model_keys(method.Config, only_mappings=True))
     for key, _ in flatten(values):
-        if key not in known:
+        if key not in known and not key.startswith(open_ended):
             raise MethodError(
                 f"recipe of {name}: unknown key '{key}'{nearest(key, known)}; "
                 f"`python harness.py recipe --method {name}` lists them all."
@@ -275,12 +275,15 @@ def known_keys(method: type[Method]) -> list[str]:
     return engine + [f"phases.{phase}" for phase in method.phases] + _model_keys(method.Config)
 
 
-def _model_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+def _model_keys(model: type[BaseModel], prefix: str = "", only_mappings: bool = False) -> list[str]:
+    """The dotted keys of a configuration. only_mappings: those whose values are mappings with keys of their own."""
     keys = []
     for name, info in model.model_fields.items():
         kind = info.annotation
-        nested = isinstance(kind, type) and issubclass(kind, BaseModel)
-        keys += _model_keys(kind, f"{prefix}{name}.") if nested else [f"{prefix}{name}"]
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            keys += _model_keys(kind, f"{prefix}{name}.", only_mappings)
+        elif not only_mappings or dict in (kind, *map(get_origin, (kind, *get_args(kind)))):
+            keys.append(f"{prefix}{name}")
     return keys
 
 

@@ -77,6 +77,12 @@ def test_overrides_win_and_say_so(toy):
     assert recipe.source("width") == "--set"
 
 
+def test_a_value_that_is_a_mapping_takes_any_key(toy):
+    recipe = toy(text__bert="tiny", text__bert_sizes__num_attention_heads=4)
+    assert recipe.config.text.bert_sizes == {"num_attention_heads": 4}
+    assert recipe.source("text.bert_sizes.num_attention_heads") == "--set"
+
+
 def test_values_are_complete_and_build_the_same_recipe_again(toy):
     values = toy("coco").values()
     assert values["optim"]["decay_epochs"] == [3]
@@ -93,6 +99,7 @@ def test_values_are_complete_and_build_the_same_recipe_again(toy):
         ({"phases__hard": {"epoch": 1, "step": 2}}, "exactly one of epoch, step, fraction"),
         ({"optim__lr": -1}, "optim.lr = -1 is not valid"),
         ({"train__epochs": 0}, "train.epochs = 0 is not valid"),
+        ({"text__bert_size__layers": 1}, "unknown key 'text.bert_size.layers'"),
         ({"width__height": 1}, "'width' is a single value"),
     ],
 )
