@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -18,17 +20,22 @@ def expected_memory(job: Job) -> dict[str, int]:
     of the batch for methods that compare all its pairs. Where nothing is trained, the weights and the matrix are all.
     """
     method = job.build(seed=0)
-    weights = sum(p.numel() * p.element_size() for p in method.parameters())
+    weights = _bytes(method.parameters())
+    trained = _bytes(p for group in method.parameter_groups() for p in group.parameters)
     size = job.recipe.train.batch_size
     test = job.split("test")
     if not job.trains:
         return {"weights": weights, "test similarities": 4 * test.n_images * test.n_texts}
     return {
-        "weights, gradients, optimiser": 4 * weights,
+        "weights, gradients, optimiser": weights + 3 * trained,  # Adam keeps two moments
         f"activations of {size} pairs": _activations(method, job, size),
         "a batch": size * _batch_bytes(job) // MORE,
         "test similarities": 4 * test.n_images * test.n_texts,
     }
+
+
+def _bytes(parameters: Iterable[Tensor]) -> int:
+    return sum(p.numel() * p.element_size() for p in parameters)
 
 
 def _activations(method: Method, job: Job, size: int) -> int:

@@ -1,0 +1,30 @@
+"""The memory that a training will need: only what is trained has gradients and optimiser state."""
+
+import pytest
+
+from benchmarks.job import Job, RunOptions
+from benchmarks.memory_estimate import expected_memory
+from tests.trees import write_f30k
+
+SMALL = {"text.bert": None, "clip": False, "embed_size": 32, "heads": 2, "train.batch_size": 8, "queue_length": 16}
+
+
+@pytest.fixture
+def job(tmp_path):
+    write_f30k(tmp_path / "data")
+    return Job(RunOptions("aahr", "f30k", tmp_path / "data", overrides=SMALL))
+
+
+def test_frozen_parameters_have_neither_gradients_nor_moments(job):
+    method = job.build(seed=0)
+    trained = sum(p.numel() for p in method.parameters() if p.requires_grad)
+    frozen = sum(p.numel() for p in method.parameters() if not p.requires_grad)
+    assert frozen > 0  # AAHR's momentum encoders
+    assert expected_memory(job)["weights, gradients, optimiser"] == 4 * (4 * trained + frozen)
+
+
+def test_activations_grow_with_the_batch(job, tmp_path):
+    larger = Job(RunOptions("aahr", "f30k", tmp_path / "data", overrides={**SMALL, "train.batch_size": 32}))
+    few, many = expected_memory(job), expected_memory(larger)
+    assert many["activations of 32 pairs"] >= 4 * few["activations of 8 pairs"]
+    assert many["a batch"] == 4 * few["a batch"]
