@@ -8,16 +8,15 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from benchmarks.evaluate import similarity_matrix
 from benchmarks.optimiser import build_optimizer
 from benchmarks.verify.case import Case
-from benchmarks.verify.gpo import compare_embeddings
+from benchmarks.verify.embeddings import compare_embeddings, compare_evaluation
 from benchmarks.verify.hrem import BLOCKS, Draws
-from benchmarks.verify.models import CAPTIONS_PER_IMAGE, Model, load_model
+from benchmarks.verify.models import Model, load_model
 from benchmarks.verify.probes import compare_gradients, norms_and_probes
 from datasets.batch import Batch, ImageBatch, TextBatch
 from methods.aahr import AAHR, CLIP_IMAGES, CLIP_TEXTS
-from methods.base import Encoded, Progress, Terms
+from methods.base import Progress, Terms
 from methods.graph_convolution import mean_adjacency
 from methods.guided_encoder import GuidedEncoder
 from methods.normalise import l2norm
@@ -48,7 +47,7 @@ def check(case: Case) -> None:
     model.method.queues.image.copy_(case.input("moco/v_queue").T)
     model.method.queues.text.copy_(case.input("moco/t_queue").T)
     compare_encodings(model)
-    compare_gallery(model)
+    compare_evaluation(model, images, texts)
     for phase in PHASES:
         compare_phase(model, phase)
     compare_steps(model)
@@ -102,19 +101,6 @@ def compare_side(case: Case, side: str, guided: GuidedEncoder, local: Tensor, le
     case.compare(f"enc/{side}_attn_pooled", guided.attended(guide, related, lengths))
     case.compare(f"enc/{side}_gate_in_local", l2norm(guided(local, lengths, case.input(clip)).unfused))
     case.compare(f"enc/{side}_gate_in_clip", l2norm(guide))
-
-
-@torch.no_grad()
-def compare_gallery(model: Model) -> None:
-    """ev/*: the gallery in the two batches of the official evaluation; an image is taken from its first caption's."""
-    case, method, split = model.case, model.method, int(model.case.input("ev/split"))
-    parts = (slice(0, split), slice(split, None))
-    encoded_images = Encoded.concatenate([method.encode_images(images(case, "ev", rows)) for rows in parts])
-    encoded_texts = Encoded.concatenate([method.encode_texts(texts(case, "ev", rows)) for rows in parts])
-    encoded_images = Encoded({"embedding": encoded_images["embedding"][::CAPTIONS_PER_IMAGE]})
-    case.compare("ev/img_embs", encoded_images["embedding"])
-    case.compare("ev/cap_embs", encoded_texts["embedding"])
-    case.compare("ev/sims", similarity_matrix(method, encoded_images, encoded_texts))
 
 
 def compare_phase(model: Model, phase: str) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
 
 from benchmarks.verify.case import Case
+from benchmarks.verify.embeddings import compare_embeddings, compare_pooling, compare_trained
 from benchmarks.verify.models import (
     Model,
     compare_gallery,
@@ -13,12 +13,10 @@ from benchmarks.verify.models import (
     compare_steps,
     images,
     load_model,
-    pairs,
     texts,
 )
 from methods.base import Progress
 from methods.gpo import GPO
-from methods.normalise import l2norm
 from methods.pooling import GPOPooling, rank_codes
 from methods.recipe import Optim
 
@@ -79,34 +77,3 @@ def compare_encodings(model: Model) -> None:
     image = compare_pooling(case, "encode/img", method.image_pool, regions, image_batch.lengths)
     text = compare_pooling(case, "encode/txt", method.text_pool, words, text_batch.lengths)
     compare_embeddings(case, "encode", image, text)
-
-
-def compare_pooling(case: Case, side: str, pool: nn.Module, local: Tensor, lengths: Tensor) -> Tensor:
-    """Features before pooling, θ, pooled features. Returns the embedding."""
-    pooled = pool(local, lengths)
-    case.compare(f"{side}_local", local)
-    case.compare(f"{side}_pool_weights", pool.weights(lengths, int(lengths.max()))[:, :, None])
-    case.compare(f"{side}_pooled", pooled)
-    return l2norm(pooled)
-
-
-@torch.no_grad()
-def compare_trained(trained: Model) -> None:
-    """after/*: embeddings in both modes, and the running statistics. Train mode last: it changes the statistics."""
-    case, method = trained.case, trained.method
-    image, text = method.embed_images(images(case, "gallery")), method.embed_texts(texts(case, "gallery"))
-    compare_embeddings(case, "after", image, text)
-    case.compare("after/sims", image.double() @ text.double().T)
-    norm = method.regions.mlp.norm
-    case.compare("after/bn0_running_mean", norm.running_mean)
-    case.compare("after/bn0_running_var", norm.running_var)
-    case.compare("after/bn0_num_batches", norm.num_batches_tracked)
-    features = method.train().features(pairs(case, "batch0"))
-    case.compare("after/train_img_emb", features["image"])
-    case.compare("after/train_txt_emb", features["text"])
-
-
-def compare_embeddings(case: Case, prefix: str, image: Tensor, text: Tensor) -> None:
-    """`<prefix>/img_emb` and `<prefix>/txt_emb`."""
-    case.compare(f"{prefix}/img_emb", image)
-    case.compare(f"{prefix}/txt_emb", text)

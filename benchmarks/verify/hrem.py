@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.verify.case import Case
-from benchmarks.verify.gpo import compare_embeddings, compare_trained
+from benchmarks.verify.embeddings import compare_embeddings, compare_trained
 from benchmarks.verify.models import (
     Model,
     compare_gallery,

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.evaluate import similarity_matrix
 from benchmarks.optimiser import build_optimizer
 from benchmarks.verify.case import Case
-from benchmarks.verify.gpo import compare_embeddings, compare_pooling
+from benchmarks.verify.embeddings import compare_embeddings, compare_evaluation, compare_pooling
 from benchmarks.verify.hrem import BLOCKS, Draws
-from benchmarks.verify.models import CAPTIONS_PER_IMAGE, Model, load_model
+from benchmarks.verify.models import Model, load_model
 from benchmarks.verify.probes import compare_gradients, norms_and_probes
 from datasets.batch import Batch, ImageBatch, TextBatch
-from methods.base import Encoded, Progress, Terms, dot_products
+from methods.base import Progress, Terms, dot_products
 from methods.fragments import FragmentEncoder
 from methods.gpo import GPO
 from methods.hosting import resolve_entry
@@ -54,7 +52,7 @@ def check(case: Case) -> None:
     host = {"bert_lr_factor": recipe.config.host.bert_lr_factor}
     model = load_model(case, VSD.on(HREM if on_hrem else GPO), extra, prototypes=len(prototypes), host=host)
     (compare_hrem if on_hrem else compare_gpo)(model)
-    compare_gallery(model)
+    compare_evaluation(model, images, texts)
     for name in sorted({name.split("/")[0] for name in case.inputs if name.startswith("unit")}):
         compare_triplet(case, name)
     compare_steps(model, recipe.optim, [SUM, GRAPH, GRAPH] if on_hrem else [SUM] * 3)
@@ -132,20 +130,6 @@ def compare_fragments(case: Case, side: str, encoder: FragmentEncoder, local: Te
     case.compare(f"{side}_maxk", encoder.strongest(local, lengths))
     case.compare(f"{side}_transformer", related)
     case.compare(f"{side}_avg", mean_pool(related, lengths))
-
-
-@torch.no_grad()
-def compare_gallery(model: Model) -> None:
-    """ev/*: the gallery in the two batches of the official evaluation; an image is taken from its first caption's."""
-    case, method, split = model.case, model.method, int(model.case.input("ev/split"))
-    parts = (slice(0, split), slice(split, None))
-    encoded_images = Encoded.concatenate([method.encode_images(images(case, "ev", rows)) for rows in parts])
-    encoded_texts = Encoded.concatenate([method.encode_texts(texts(case, "ev", rows)) for rows in parts])
-    encoded_images = Encoded({"embedding": encoded_images["embedding"][::CAPTIONS_PER_IMAGE]})
-    case.compare("ev/img_embs", encoded_images["embedding"])
-    case.compare("ev/cap_embs", encoded_texts["embedding"])
-    case.compare("ev/sims", similarity_matrix(method, encoded_images, encoded_texts))
-    case.compare("ev/npts", np.array(len(encoded_images)))
 
 
 def compare_loss(model: Model, phase: str, progress: Progress) -> Terms:
