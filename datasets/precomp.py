@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from functools import cached_property
@@ -16,6 +15,7 @@ from datasets.arrays import first_non_finite, gather_regions, open_array, requir
 from datasets.augment import Augmentation, augment_words, keep_regions
 from datasets.batch import Batch, ImageBatch, Inputs, TextBatch, WordPieces, Words
 from datasets.captions import Layout, read_layout
+from datasets.contents import array_hash, lines_hash
 from datasets.errors import DataError
 from datasets.sidecars import PairsSidecar, Sidecar, find_sidecar, missing_sentence, open_sidecar, sidecar_missing
 from datasets.spec import DatasetSpec, find_spec
@@ -324,17 +324,23 @@ class Split:
         return sidecar.view(sidecar.pair_rows[self._texts] if per_caption else sidecar.rows[: self.n_images])
 
     def fingerprint(self) -> str:
-        """A hash that tells this data from other data: captions, ids, headers and a few rows; nothing is read whole."""
-        digest = hashlib.sha256(f"{self.dataset.spec.name} {self.name} {self.n_images} {self.n_texts}".encode())
-        digest.update("\n".join(self.captions).encode())
-        digest.update("\n".join(self.image_ids).encode())
+        """A hash that tells this data from other data: the hashes of all its contents."""
+        sizes = f"{self.dataset.spec.name} {self.name} {self.n_images} {self.n_texts}"
+        return lines_hash([sizes, *(f"{name} {value}" for name, value in self.contents.items())])[:16]
+
+    @cached_property
+    def contents(self) -> dict[str, str]:
+        """What was read -> hash of its content; of files over 1 GB the hash of sampled blocks."""
+        return self.hashes()
+
+    def hashes(self, whole: bool = False) -> dict[str, str]:
+        """What was read -> hash of its content. whole: also of large files, which else are sampled; takes minutes."""
+        found = {"captions": lines_hash(self.captions), "image ids": lines_hash(self.image_ids)}
         if self._tokens is not None:  # the same captions have other ids with another vocabulary or tokenizer
-            digest.update(self._tokens.ids.tobytes())
-        arrays = {"": self.features, **{name: s.array for name, s in sorted(self.sidecars.items())}}
-        for name, array in arrays.items():
-            if array is not None:
-                digest.update(f"{name} {len(array)}".encode() + _probe(array))
-        return digest.hexdigest()[:16]
+            found["tokens"] = lines_hash([array_hash(self._tokens.ids), array_hash(self._tokens.offsets)])
+        if self.features is not None:
+            found["features"] = array_hash(self.features, whole)
+        return found | {name: sidecar.content_hash(whole) for name, sidecar in sorted(self.sidecars.items())}
 
     def _sided(self, side: str) -> list[tuple[str, Sidecar]]:
         return [(name, s) for name, s in self.sidecars.items() if s.spec.side == side]
@@ -379,9 +385,3 @@ class Split:
             f"{self.image_ids[image]} are not finite (NaN or inf); extract them again; `python harness.py data "
             f"check --dataset {self.dataset.spec.name}` lists all such images."
         )
-
-
-def _probe(array: np.ndarray) -> bytes:
-    """Shape, type and up to five rows of an array."""
-    rows = np.unique(np.linspace(0, len(array) - 1, num=min(len(array), 5), dtype=np.int64))
-    return f"{array.shape} {array.dtype}".encode() + np.ascontiguousarray(array[rows]).tobytes()

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from datasets.arrays import announce, first_non_finite, open_array, packed_order, to_tensor, view_rows
 from datasets.captions import Layout
+from datasets.contents import array_hash
 from datasets.errors import DataError
 from datasets.spec import DatasetSpec, SidecarSpec
 from datasets.text import ragged_positions
@@ -123,6 +124,10 @@ class Sidecar:
         """The file's rows as they are, memory-mapped where they are evenly spaced."""
         return view_rows(self.array, rows)
 
+    def content_hash(self, whole: bool = False) -> str:
+        """Hash of all that it is read from; of a large file only blocks, unless `whole`."""
+        return array_hash(self.array, whole)
+
 
 class SizesSidecar(Sidecar):
     """Width and height of each picture: records image_w, image_h, or an (N, 2) array."""
@@ -169,6 +174,11 @@ class BoxesSidecar(Sidecar):
             boxes[np.arange(order.shape[1]) >= lengths[:, None]] = 0
         return torch.from_numpy(boxes)
 
+    def content_hash(self, whole: bool = False) -> str:
+        """That of the boxes, and of the pictures' sizes where those count."""
+        boxes = super().content_hash(whole)
+        return boxes if self._divisors is None else f"{boxes}-{array_hash(self._divisors)}"
+
 
 class PairsSidecar(Sidecar):
     """Dependency pairs [head, dependent] of each caption, ROOT first, in the file's order.
@@ -190,6 +200,10 @@ class PairsSidecar(Sidecar):
     def view(self, rows: np.ndarray) -> np.ndarray:
         """(P, 3): position in rows, head, dependent."""
         return self.gather(rows).numpy()
+
+    def content_hash(self, whole: bool = False) -> str:
+        """That of the pairs, and of where each caption's begin."""
+        return f"{super().content_hash(whole)}-{array_hash(self.offsets)}"
 
 
 def _read_pairs(path: Path) -> tuple[np.ndarray, np.ndarray]:

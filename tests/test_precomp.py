@@ -297,24 +297,48 @@ def test_a_sidecar_asked_for_on_the_wrong_side_is_refused(f30k):
 
 
 def test_the_fingerprint_changes_with_the_data_and_only_with_it(tmp_path):
-    def fingerprint(**changes) -> str:
-        return open_dataset("f30k", tmp_path).split("train", WORDS, **changes).fingerprint()
+    inputs = Inputs(text=Words(min_count=1), image_sidecars=("boxes",), text_sidecars=("dependencies",))
 
-    folder = write_f30k(tmp_path)
+    def fingerprint(**changes) -> str:
+        return open_dataset("f30k", tmp_path).split("train", inputs, **changes).fingerprint()
+
+    folder = write_f30k(tmp_path, regions=30)
     first = fingerprint()
     os.utime(folder / "train_ims.npy", (1, 1))
     assert fingerprint() == first
     assert fingerprint(limit=5) != first
     seen = {first}
-    for name, change in (
-        ("train_caps.txt", lambda text: text.replace("near", "by", 1)),
-        ("train_ids.txt", lambda text: text.replace("1003", "999")),
+    for name, old, new in (
+        ("train_caps.txt", "near", "by"),
+        ("train_ids.txt", "1003", "999"),
+        ("train_caps.json", "[2, 3]", "[1, 3]"),
     ):
-        (folder / name).write_text(change((folder / name).read_text()))
+        text = (folder / name).read_text()
+        (folder / name).write_text(text.replace(old, new, 1 if name.endswith("caps.txt") else -1))
         seen.add(fingerprint())
-    np.save(folder / "train_ims.npy", np.load(folder / "train_ims.npy") + 1)
+    for name in ("train_ims.npy", "train_ims_bbx.npy"):
+        array = np.load(folder / name)
+        array[7, 5, 0] += 1  # one number
+        np.save(folder / name, array)
+        seen.add(fingerprint())
+    sizes = np.load(folder / "train_ims_size.npy")
+    sizes["image_w"][3] += 1  # by which the boxes are divided
+    np.save(folder / "train_ims_size.npy", sizes)
     seen.add(fingerprint())
-    assert len(seen) == 4
+    assert len(seen) == 7
+
+
+def test_contents_name_what_has_changed(tmp_path):
+    def contents() -> dict[str, str]:
+        return open_dataset("f30k", tmp_path).split("dev", WORDS).contents
+
+    folder = write_f30k(tmp_path)
+    before = contents()
+    assert list(before) == ["captions", "image ids", "tokens", "features"]
+    features = np.load(folder / "dev_ims.npy")
+    features[-1, -1, -1] += 1
+    np.save(folder / "dev_ims.npy", features)
+    assert {name for name, value in contents().items() if value != before[name]} == {"features"}
 
 
 def test_features_larger_than_memory_are_never_read_whole(tmp_path):
