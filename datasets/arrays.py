@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -85,29 +86,47 @@ def announce(array: np.ndarray, rows: np.ndarray) -> None:
         mapped.madvise(mmap.MADV_WILLNEED, page, start + array.strides[0] - page)
 
 
-def gather_regions(features: np.ndarray, rows: np.ndarray, kept: np.ndarray | None) -> tuple[Tensor, Tensor]:
+class Packed(NamedTuple):
+    """Which regions of each image stay.
+
+    order: (B, L) int64, the kept positions first, in order; L may exceed all lengths. lengths: (B,) int64.
+    """
+
+    order: np.ndarray
+    lengths: np.ndarray
+
+    @classmethod
+    def of(cls, kept: np.ndarray) -> Packed:
+        """kept: (B, N) bool, at least one per row."""
+        lengths = kept.sum(axis=1, dtype=np.int64)
+        return cls(np.argsort(~kept, axis=1, kind="stable")[:, : lengths.max()], lengths)
+
+    def take(self, rows: np.ndarray | slice) -> Packed:
+        """The images `rows`, as wide as before."""
+        return Packed(self.order[rows], self.lengths[rows])
+
+    @property
+    def padding(self) -> np.ndarray:
+        """(B, L) bool: what lies behind the kept regions."""
+        return np.arange(self.order.shape[1]) >= self.lengths[:, None]
+
+
+def gather_regions(features: np.ndarray, rows: np.ndarray, packed: Packed | None) -> tuple[Tensor, Tensor]:
     """Region features of a batch, each region copied once from the memory map.
 
-    features: (R, N, D). rows: (B,). kept: (B, N) bool, at least one per row, or None for all. Returns regions
-    (B, L, D) float32, the kept ones packed to the front in order and zero behind them, and lengths (B,) int64.
+    features: (R, N, D). rows: (B,). packed: the regions that stay, or None for all. Returns regions (B, L, D) float32,
+    the kept ones packed to the front in order and zero behind them, and lengths (B,) int64.
     """
     announce(features, rows)
-    if kept is None:
+    if packed is None:
         regions = features.take(rows, axis=0)
         return to_tensor(regions), torch.full((len(rows),), features.shape[1])
-    order, lengths = packed_order(kept)  # (B, L), (B,)
     flat = features.reshape(-1, features.shape[-1])  # (R·N, D), a view
-    regions = np.empty((*order.shape, features.shape[-1]), features.dtype)
-    source = rows[:, None].astype(np.int64) * features.shape[1] + order
+    regions = np.empty((*packed.order.shape, features.shape[-1]), features.dtype)
+    source = rows[:, None].astype(np.int64) * features.shape[1] + packed.order
     flat.take(source, axis=0, out=regions, mode="clip")  # clip: the only mode that writes to `out` unbuffered
-    regions[np.arange(order.shape[1]) >= lengths[:, None]] = 0
-    return to_tensor(regions), torch.from_numpy(lengths)
-
-
-def packed_order(kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(B, N) bool -> for each row the kept positions first, in order (B, longest), and their number (B,) int64."""
-    lengths = kept.sum(axis=1, dtype=np.int64)
-    return np.argsort(~kept, axis=1, kind="stable")[:, : lengths.max()], lengths
+    regions[packed.padding] = 0
+    return to_tensor(regions), torch.from_numpy(packed.lengths)
 
 
 def first_non_finite(values: Tensor) -> int | None:

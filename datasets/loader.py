@@ -13,19 +13,21 @@ from torch import Tensor
 
 from datasets.augment import Augmentation
 from datasets.batch import Batch, ImageBatch, TensorFields, TextBatch
+from datasets.draws import Draws
 from datasets.errors import DataError
 from datasets.precomp import Split
 
-ORDER, DRAWS = 1, 2  # keys of the two streams of random numbers
+ORDER = 1  # key of the random numbers that shuffle
 T = TypeVar("T", bound=TensorFields)
 
 
 def steps_per_epoch(split: Split, batch_size: int, drop_last: bool, processes: int = 1) -> int:
     """Training steps of an epoch, the same for every process.
 
-    Without drop_last the captions that are left over form one more, smaller batch per process.
+    Without drop_last the captions that are left over form one more, smaller batch, unless they are fewer than the
+    processes that share it.
     """
-    steps, left = divmod(split.n_texts, batch_size * processes)
+    steps, left = divmod(split.n_texts, batch_size)
     return steps + (not drop_last and left >= processes)
 
 
@@ -47,34 +49,33 @@ def epoch_batches(
 ) -> Iterator[Batch]:
     """Batches of pairs for an epoch, from step `start` on.
 
-    The captions are shuffled by (seed, epoch), or taken in `order`. batch_size is that of one process; process p of P
-    takes batches p, p + P, ... The augmentation of a batch depends on (seed, epoch, its number) alone, so that an
-    epoch resumed at `start` goes on exactly. sort_by_length: longest caption first within a batch, by the augmented
-    length. prefetch: batches prepared ahead in a thread; 0 = no thread.
+    The captions are shuffled by (seed, epoch), or taken in `order`. batch_size is that of all processes together;
+    process p takes the p-th part of every batch. A caption's augmentation depends on (seed, epoch, caption) alone, so
+    that it is the same in any process, and an epoch resumed at `start` goes on exactly. sort_by_length: longest caption
+    first within a batch, by the augmented length. prefetch: batches prepared ahead in a thread; 0 = no thread.
     Raises DataError where the split is smaller than a batch, and whatever reading a batch raises.
     """
     steps = steps_per_epoch(split, batch_size, drop_last, processes)
     if steps == 0:
         raise DataError(
             f"{split.dataset.spec.name}, {split.name}: {split.n_texts} captions are too few for one batch of "
-            f"{batch_size * processes}; lower it with --set train.batch_size=N."
+            f"{batch_size}; lower it with --set train.batch_size=N."
         )
     if order is None:
         order = np.random.default_rng([ORDER, seed, epoch]).permutation(split.n_texts)
     order = np.asarray(order)
 
     def make(step: int) -> Batch:
-        number = step * processes + process
-        texts = batch_of(order, step, batch_size, process, processes)
-        return split.pairs(texts, augmentation, np.random.default_rng([DRAWS, seed, epoch, number]), sort_by_length)
+        texts = order[step * batch_size : (step + 1) * batch_size]
+        own = share(len(texts), process, processes)
+        return split.pairs(texts, augmentation, Draws(seed, epoch), sort_by_length, own)
 
     return prefetched(make, range(start, steps), pin, prefetch)
 
 
-def batch_of(order: np.ndarray, step: int, batch_size: int, process: int, processes: int) -> np.ndarray:
-    """The captions of one process in one step; what is left in the last step is dealt out evenly."""
-    together = order[step * batch_size * processes : (step + 1) * batch_size * processes]
-    return np.array_split(together, processes)[process]
+def share(rows: int, process: int, processes: int) -> slice:
+    """The rows of a batch that belong to one process."""
+    return slice(rows * process // processes, rows * (process + 1) // processes)
 
 
 def gallery_batches(

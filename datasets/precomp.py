@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datasets.arrays import first_non_finite, gather_regions, open_array, require_float
+from datasets.arrays import Packed, first_non_finite, gather_regions, open_array, require_float
 from datasets.augment import Augmentation, augment_words, keep_regions
 from datasets.batch import Batch, ImageBatch, Inputs, TextBatch, WordPieces, Words
 from datasets.captions import Layout, read_layout
 from datasets.contents import array_hash, lines_hash
+from datasets.draws import Draws
 from datasets.errors import DataError
 from datasets.sidecars import PairsSidecar, Sidecar, find_sidecar, missing_sentence, open_sidecar, sidecar_missing
 from datasets.spec import DatasetSpec, find_spec
@@ -292,25 +293,31 @@ class Split:
         self,
         text_indices: Indices,
         augmentation: Augmentation | None = None,
-        rng: np.random.Generator | None = None,
+        draws: Draws | None = None,
         sort_by_length: bool = False,
+        own: slice = slice(None),
     ) -> Batch:
         """Captions with their images, for training.
 
-        augmentation: drop regions and touch words, with the draws of rng. sort_by_length: longest caption first,
-        stable, by the augmented length.
+        augmentation: drop regions and touch words, as `draws` says. sort_by_length: longest caption first, stable, by
+        the augmented length. own: the rows of the whole batch that are wanted, padded as the whole batch is: several
+        processes share a batch, and padding enters batch statistics.
         """
         texts = np.asarray(text_indices, np.int64)
         tokens = None if self._tokens is None else self._tokens.take(texts)
-        kept = None
+        packed = None
         if augmentation is not None:
-            tokens, kept = self._augmented(tokens, len(texts), augmentation, rng)
+            tokens, packed = self._augmented(tokens, texts, augmentation, draws)
+        rows = np.arange(len(texts))
         if sort_by_length and tokens is not None:
-            order = np.argsort(-tokens.lengths, kind="stable")
-            texts, tokens, kept = texts[order], tokens.take(order), None if kept is None else kept[order]
-        rows = {name: s.pair_rows[self._texts[texts]] for name, s in self._sided("image")}
-        images = self._image_batch(self.image_of_text.numpy()[texts], rows, kept)
-        return Batch(images, self._text_batch(texts, tokens))
+            rows = np.argsort(-tokens.lengths, kind="stable")
+        rows = rows[own]
+        width = None if tokens is None else tokens.lengths.max()
+        texts, tokens = texts[rows], None if tokens is None else tokens.take(rows)
+        packed = None if packed is None else packed.take(rows)
+        image_rows = {name: s.pair_rows[self._texts[texts]] for name, s in self._sided("image")}
+        images = self._image_batch(self.image_of_text.numpy()[texts], image_rows, packed)
+        return Batch(images, self._text_batch(texts, tokens, width))
 
     def sidecar(self, name: str) -> np.ndarray:
         """A sidecar of the whole split as on disk, memory-mapped: a row per image or caption, as it is declared.
@@ -346,38 +353,41 @@ class Split:
         return [(name, s) for name, s in self.sidecars.items() if s.spec.side == side]
 
     def _augmented(
-        self, tokens: Tokens | None, count: int, augmentation: Augmentation, rng: np.random.Generator | None
-    ) -> tuple[Tokens | None, np.ndarray | None]:
-        if rng is None:
-            raise ValueError("augmentation needs rng")
+        self, tokens: Tokens | None, texts: np.ndarray, augmentation: Augmentation, draws: Draws | None
+    ) -> tuple[Tokens | None, Packed | None]:
+        if draws is None:
+            raise ValueError("augmentation needs draws")
         if tokens is not None and augmentation.words > 0:
             if any(isinstance(s, PairsSidecar) for s in self.sidecars.values()):
                 raise DataError(
                     "word augmentation would shift the words that dependencies point to; set augment.words=0."
                 )
             mask_id, size = self.tokenizer.mask_id, self.tokenizer.size
-            tokens = augment_words(tokens, rng, augmentation.words, mask_id, size)
+            tokens = augment_words(tokens, draws, texts, augmentation.words, mask_id, size)
         if self.features is None or augmentation.regions == 0:
             return tokens, None
-        return tokens, keep_regions(rng, count, self.features.shape[1], augmentation.regions)
+        kept = keep_regions(draws, torch.from_numpy(texts), self.features.shape[1], augmentation.regions)
+        return tokens, Packed.of(kept.numpy())
 
-    def _image_batch(self, images: np.ndarray, rows: dict[str, np.ndarray], kept: np.ndarray | None) -> ImageBatch:
-        sidecars = {name: self.sidecars[name].gather(row, kept) for name, row in rows.items()}
+    def _image_batch(self, images: np.ndarray, rows: dict[str, np.ndarray], packed: Packed | None) -> ImageBatch:
+        sidecars = {name: self.sidecars[name].gather(row, packed) for name, row in rows.items()}
         ids = torch.from_numpy(images)
         if self.features is None:
             return ImageBatch(ids, sidecars=sidecars)
-        regions, lengths = gather_regions(self.features, self._feature_rows[images], kept)
+        regions, lengths = gather_regions(self.features, self._feature_rows[images], packed)
         bad = first_non_finite(regions)
         if bad is not None:
             raise DataError(self._non_finite(int(images[bad])))
         return ImageBatch(ids, regions, lengths, sidecars)
 
-    def _text_batch(self, texts: np.ndarray, tokens: Tokens | None) -> TextBatch:
+    def _text_batch(self, texts: np.ndarray, tokens: Tokens | None, width: int | None = None) -> TextBatch:
         sidecars = {name: s.gather(s.pair_rows[self._texts[texts]]) for name, s in self._sided("text")}
         ids, image_ids = torch.from_numpy(texts), self.image_of_text[texts]
         if tokens is None:
             return TextBatch(ids, image_ids, sidecars=sidecars)
-        return TextBatch(ids, image_ids, torch.from_numpy(tokens.padded()), torch.from_numpy(tokens.lengths), sidecars)
+        return TextBatch(
+            ids, image_ids, torch.from_numpy(tokens.padded(width)), torch.from_numpy(tokens.lengths), sidecars
+        )
 
     def _non_finite(self, image: int) -> str:
         return (

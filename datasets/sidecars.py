@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datasets.arrays import announce, first_non_finite, open_array, packed_order, to_tensor, view_rows
+from datasets.arrays import Packed, announce, first_non_finite, open_array, to_tensor, view_rows
 from datasets.captions import Layout
 from datasets.contents import array_hash
 from datasets.errors import DataError
@@ -108,10 +108,10 @@ class Sidecar:
             )
         return array
 
-    def gather(self, rows: np.ndarray, kept: np.ndarray | None = None) -> Tensor:
+    def gather(self, rows: np.ndarray, packed: Packed | None = None) -> Tensor:
         """The file's rows, (B, ...): floats as float32, whole numbers as int64. Raises DataError where not finite.
 
-        kept: (B, N) bool, regions that stay; boxes are packed like them.
+        packed: the regions that stay; boxes are packed like them.
         """
         announce(self.array, rows)
         values = to_tensor(self.array.take(rows, axis=0))
@@ -163,15 +163,14 @@ class BoxesSidecar(Sidecar):
             raise DataError(f"{self.path} has shape {array.shape}; expected (images, regions, 4): x1, y1, x2, y2.")
         return array
 
-    def gather(self, rows: np.ndarray, kept: np.ndarray | None = None) -> Tensor:
+    def gather(self, rows: np.ndarray, packed: Packed | None = None) -> Tensor:
         """(B, L, 4) float32 in 0..1, packed like the regions, zero behind the kept ones."""
         boxes = super().gather(rows).float().numpy()  # a copy: the file is never touched
         if self._divisors is not None:
             boxes /= self._divisors[rows, None]
-        if kept is not None:
-            order, lengths = packed_order(kept)
-            boxes = np.take_along_axis(boxes, order[:, :, None], axis=1)
-            boxes[np.arange(order.shape[1]) >= lengths[:, None]] = 0
+        if packed is not None:
+            boxes = np.take_along_axis(boxes, packed.order[:, :, None], axis=1)
+            boxes[packed.padding] = 0
         return torch.from_numpy(boxes)
 
     def content_hash(self, whole: bool = False) -> str:
@@ -191,7 +190,7 @@ class PairsSidecar(Sidecar):
         self.array, self.offsets = _read_pairs(path)
         self.rows = self.pair_rows = self._matched(len(self.offsets) - 1, layout)
 
-    def gather(self, rows: np.ndarray, kept: np.ndarray | None = None) -> Tensor:
+    def gather(self, rows: np.ndarray, packed: Packed | None = None) -> Tensor:
         """(P, 3) int64: row in the batch, head, dependent."""
         source, offsets = ragged_positions(self.offsets, rows)
         batch_row = np.repeat(np.arange(len(rows)), np.diff(offsets))

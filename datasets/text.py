@@ -49,10 +49,10 @@ class Tokens:
         source, offsets = ragged_positions(self.offsets, rows)
         return Tokens(self.ids[source], offsets, self.groups[source])
 
-    def padded(self) -> np.ndarray:
-        """(n, longest) int64, zero behind each length."""
+    def padded(self, width: int | None = None) -> np.ndarray:
+        """(n, width) int64, zero behind each length. width: None = that of the longest."""
         lengths = self.lengths
-        words = np.zeros((len(lengths), lengths.max(initial=0)), np.int64)
+        words = np.zeros((len(lengths), lengths.max(initial=0) if width is None else width), np.int64)
         words[np.arange(words.shape[1]) < lengths[:, None]] = self.ids
         return words
 

@@ -6,11 +6,11 @@ import torch
 
 from datasets import arrays
 from datasets.arrays import (
+    Packed,
     announce,
     first_non_finite,
     gather_regions,
     open_array,
-    packed_order,
     require_float,
     view_rows,
 )
@@ -83,7 +83,7 @@ def test_gathered_regions_equal_a_loop(tmp_path, dtype):
     kept = rng.random((4, 5)) < 0.5
     kept[:, 2] = True
     kept[:, 4] = False  # the longest row is shorter than all regions
-    regions, lengths = gather_regions(features, rows, kept)
+    regions, lengths = gather_regions(features, rows, Packed.of(kept))
     assert regions.dtype == torch.float32
     assert regions.shape[1] == kept.sum(1).max() < 5
     for row, keep, result, length in zip(rows, kept, regions, lengths, strict=True):
@@ -96,8 +96,10 @@ def test_gathered_regions_equal_a_loop(tmp_path, dtype):
     assert full.tolist() == [5] * 4
 
 
-def test_packed_order_keeps_the_order():
-    order, lengths = packed_order(np.array([[False, True, False, True], [True, False, False, False]]))
+def test_packed_regions_keep_their_order_and_width():
+    packed = Packed.of(np.array([[False, True, False, True], [True, False, False, False]]))
+    order, lengths = packed
+    assert packed.take(slice(1, 2)).padding.tolist() == [[False, True]]
     assert order[0].tolist() == [1, 3]
     assert order[1, 0] == 0
     assert lengths.tolist() == [2, 1]

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+import torch
 
 from datasets.augment import augment_words, keep_regions
+from datasets.draws import Draws
 from datasets.text import UNTOUCHED, Tokens
 
 MASK, SIZE = 99, 100
@@ -22,28 +24,32 @@ def pieces(n):
     return tokens_of([[1, 10, 20, 21, 30, 31, 32, 2]] * n, [[UNTOUCHED, 0, 1, 1, 2, 2, 2, UNTOUCHED]] * n)
 
 
+def augmented(tokens, seed, probability, size=SIZE):
+    return augment_words(tokens, Draws(seed, 0), np.arange(len(tokens.offsets) - 1), probability, MASK, size)
+
+
 def rows_of(tokens):
     return [tokens.ids[a:b].tolist() for a, b in zip(tokens.offsets, tokens.offsets[1:], strict=False)]
 
 
 def test_a_fifth_of_the_regions_goes_independently():
-    kept = keep_regions(np.random.default_rng(0), 5000, 36, 0.2)
-    assert kept.mean() == pytest.approx(0.8, abs=0.003)
-    assert kept.mean(axis=0).std() < 0.01  # every position alike
-    assert np.corrcoef(kept[:, 0], kept[:, 1])[0, 1] == pytest.approx(0, abs=0.05)
+    kept = keep_regions(Draws(0, 0), torch.arange(5000), 36, 0.2)
+    assert kept.float().mean() == pytest.approx(0.8, abs=0.003)
+    assert kept.numpy().mean(axis=0).std() < 0.01  # every position alike
+    assert np.corrcoef(kept.numpy()[:, 0], kept[:, 1])[0, 1] == pytest.approx(0, abs=0.05)
 
 
 def test_one_region_stays_at_least():
-    kept = keep_regions(np.random.default_rng(0), 1000, 3, 0.999)
+    kept = keep_regions(Draws(0, 0), torch.arange(1000), 3, 0.999)
     assert (kept.sum(axis=1) >= 1).all()
-    assert (kept.sum(axis=1) == 1).mean() > 0.9
-    assert len(set(kept.argmax(axis=1))) == 3  # not always the same one
-    assert keep_regions(np.random.default_rng(0), 100, 3, 0).all()
+    assert (kept.sum(axis=1) == 1).float().mean() > 0.9
+    assert len(set(kept.int().argmax(dim=1).tolist())) == 3  # not always the same one
+    assert keep_regions(Draws(0, 0), torch.arange(100), 3, 0).all()
 
 
 def test_shares_of_masked_replaced_and_removed_words():
     n, length = 4000, 10
-    result = augment_words(words(n, length), np.random.default_rng(0), 0.2, MASK, SIZE)
+    result = augmented(words(n, length), 0, 0.2)
     total = n * length
     assert 1 - len(result.ids) / total == pytest.approx(0.2 * 0.4, abs=0.005)
     assert (result.ids == MASK).sum() / total == pytest.approx(0.2 * 0.5 + 0.2 * 0.1 / SIZE, abs=0.005)
@@ -54,19 +60,19 @@ def test_shares_of_masked_replaced_and_removed_words():
 
 
 def test_every_position_is_touched_alike_the_first_and_last_included():
-    result = augment_words(words(20000, 4), np.random.default_rng(1), 0.2, MASK, SIZE)
+    result = augmented(words(20000, 4), 1, 0.2)
     whole = np.array([row for row in rows_of(result) if len(row) == 4])
     assert (whole == MASK).mean(axis=0) == pytest.approx([0.1 / 0.92] * 4, abs=0.01)
 
 
 def test_words_that_stay_keep_their_order():
-    for row in rows_of(augment_words(words(500, 12), np.random.default_rng(2), 0.5, MASK, 5)):
+    for row in rows_of(augmented(words(500, 12), 2, 0.5, 5)):
         stayed = [i for i in row if 10 <= i < 22]
         assert stayed == sorted(stayed)
 
 
 def test_pieces_of_a_word_share_its_fate_and_special_tokens_stay():
-    rows = rows_of(augment_words(pieces(4000), np.random.default_rng(3), 0.5, MASK, SIZE))
+    rows = rows_of(augmented(pieces(4000), 3, 0.5))
     assert all((row[0], row[-1]) == (1, 2) for row in rows)
     # words of one, two and three pieces go as wholes, each with probability 0.2
     removed = np.array([8 - len(row) for row in rows])
@@ -80,28 +86,39 @@ def test_pieces_of_a_word_share_its_fate_and_special_tokens_stay():
 
 
 def test_pieces_are_replaced_one_by_one():
-    result = augment_words(pieces(20000), np.random.default_rng(4), 0.9, MASK, SIZE)
+    result = augmented(pieces(20000), 4, 0.9)
     replaced = [row[2:4] for row in rows_of(result) if len(row) == 8 and not {20, 21, MASK} & set(row[2:4])]
     assert len(replaced) > 100
     assert np.mean([a == b for a, b in replaced]) < 0.05  # each piece draws its own entry
 
 
 def test_no_caption_becomes_empty():
-    result = augment_words(words(20000, 2), np.random.default_rng(5), 0.99, MASK, SIZE)
+    result = augmented(words(20000, 2), 5, 0.99)
     assert result.lengths.min() == 1
-    only_special = augment_words(pieces(2000), np.random.default_rng(6), 0.99, MASK, SIZE)
+    only_special = augmented(pieces(2000), 6, 0.99)
     assert only_special.lengths.min() == 2  # [CLS] and [SEP] are left
 
 
 def test_the_same_draws_give_the_same_words_and_probability_zero_none():
-    first, second = (augment_words(pieces(50), np.random.default_rng(7), 0.2, MASK, SIZE) for _ in range(2))
+    first, second = (augmented(pieces(50), 7, 0.2) for _ in range(2))
     assert np.array_equal(first.ids, second.ids)
-    untouched = augment_words(pieces(50), np.random.default_rng(7), 0.0, MASK, SIZE)
+    untouched = augmented(pieces(50), 7, 0.0)
     assert np.array_equal(untouched.ids, pieces(50).ids)
     assert np.array_equal(untouched.offsets, pieces(50).offsets)
 
 
 def test_groups_go_with_their_tokens():
-    result = augment_words(pieces(200), np.random.default_rng(8), 0.5, MASK, SIZE)
+    result = augmented(pieces(200), 8, 0.5)
     assert len(result.groups) == len(result.ids) == result.offsets[-1]
     assert (result.groups[result.offsets[:-1]] == UNTOUCHED).all()
+
+
+def test_a_caption_fares_alike_in_any_batch():
+    rows = np.array([7, 3, 3, 41])
+    whole, some = augmented(pieces(50), 9, 0.5), pieces(4)
+    alone = augment_words(some, Draws(9, 0), rows, 0.5, MASK, SIZE)
+    assert rows_of(alone) == [rows_of(whole)[row] for row in rows]
+    assert len({tuple(row) for row in rows_of(whole)}) > 20
+    everywhere = keep_regions(Draws(9, 0), torch.arange(50), 36, 0.5)
+    assert torch.equal(keep_regions(Draws(9, 0), torch.from_numpy(rows), 36, 0.5), everywhere[rows])
+    assert not torch.equal(keep_regions(Draws(9, 1), torch.arange(50), 36, 0.5), everywhere)

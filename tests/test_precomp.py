@@ -9,6 +9,7 @@ from trees import write_coco, write_f30k, write_split, write_vocabulary
 
 from datasets.augment import Augmentation
 from datasets.batch import Inputs, WordPieces, Words
+from datasets.draws import Draws
 from datasets.errors import DataError
 from datasets.precomp import Split, open_dataset
 
@@ -106,7 +107,7 @@ def test_word_pieces_of_pairs_and_their_augmentation(f30k, tmp_path):
     assert plain.texts.lengths[4] == letters + 2
     assert plain.texts.words[4, 0] == 2
     assert plain.texts.words[4, letters + 1] == 3
-    drawn = train.pairs([4] * 400, Augmentation(), np.random.default_rng(0))
+    drawn = train.pairs(range(train.n_texts), Augmentation(), Draws(0, 0))
     assert (drawn.texts.words[:, 0] == 2).all()
     assert (drawn.texts.words == 4).any()
     assert len(drawn.texts.lengths.unique()) > 3
@@ -116,7 +117,7 @@ def test_augmented_pairs_drop_regions_and_boxes_alike(tmp_path):
     folder = write_f30k(tmp_path, images=40)
     split = open_dataset("f30k", tmp_path).split("train", Inputs(text=Words(), image_sidecars=("boxes",)))
     features, shares = np.load(folder / "train_ims.npy"), split.images(range(40)).sidecars["boxes"].numpy()
-    batch = split.pairs(range(0, 200, 5), Augmentation(0.5, 0.3), np.random.default_rng(0), sort_by_length=True)
+    batch = split.pairs(range(0, 200, 5), Augmentation(0.5, 0.3), Draws(0, 0), sort_by_length=True)
     assert (batch.images.lengths < 6).any()
     assert batch.texts.lengths.tolist() == sorted(batch.texts.lengths.tolist(), reverse=True)
     behind = torch.arange(batch.texts.words.shape[1]) >= batch.texts.lengths[:, None]
@@ -132,6 +133,23 @@ def test_augmented_pairs_drop_regions_and_boxes_alike(tmp_path):
         assert not box[length:].any()
 
 
+@pytest.mark.parametrize("sort_by_length", [True, False])
+def test_a_share_of_a_batch_is_padded_like_the_whole(tmp_path, sort_by_length):
+    write_f30k(tmp_path, images=40)
+    split = open_dataset("f30k", tmp_path).split("train", Inputs(text=Words(), image_sidecars=("boxes",)))
+    arguments = range(0, 200, 9), Augmentation(0.7, 0.3), Draws(0, 0), sort_by_length
+    whole = split.pairs(*arguments)
+    widths = set()
+    for own in (slice(0, 2), slice(2, 4), slice(4, 12), slice(12, 23)):
+        part = split.pairs(*arguments, own)
+        assert torch.equal(part.texts.ids, whole.texts.ids[own])
+        assert torch.equal(part.texts.words, whole.texts.words[own])
+        assert torch.equal(part.images.regions, whole.images.regions[own])
+        assert torch.equal(part.images.sidecars["boxes"], whole.images.sidecars["boxes"][own])
+        widths.add((int(part.images.lengths.max()), int(part.texts.lengths.max())))
+    assert len(widths) > 1  # left to themselves, the parts would differ
+
+
 def test_sorting_is_stable_and_moves_whole_pairs(f30k):
     train = f30k.split("train", WORDS)
     texts = np.random.default_rng(0).permutation(60)
@@ -145,8 +163,8 @@ def test_sorting_is_stable_and_moves_whole_pairs(f30k):
 def test_words_that_dependencies_point_to_are_not_moved(f30k):
     train = f30k.split("train", Inputs(text=Words(), text_sidecars=("dependencies",)))
     with pytest.raises(DataError, match=r"augment\.words=0"):
-        train.pairs([0], Augmentation(), np.random.default_rng(0))
-    train.pairs([0], Augmentation(words=0), np.random.default_rng(0))
+        train.pairs([0], Augmentation(), Draws(0, 0))
+    train.pairs([0], Augmentation(words=0), Draws(0, 0))
 
 
 def test_dev_and_limit_keep_the_first_images(tmp_path):
@@ -352,7 +370,7 @@ def test_features_larger_than_memory_are_never_read_whole(tmp_path):
         file.truncate(file.tell() + images * 36 * 2048 * 4)  # 88 GB, no blocks on disk
     (folder / "train_caps.txt").write_text("a dog\n" * images)
     train = open_dataset("f30k", tmp_path).split("train", Inputs(text=Words(min_count=1)))
-    batch = train.pairs([images - 1, 0, 5], Augmentation(), np.random.default_rng(0))
+    batch = train.pairs([images - 1, 0, 5], Augmentation(), Draws(0, 0))
     assert isinstance(train, Split)
     assert batch.images.regions.shape[0] == 3
     assert len(train.fingerprint()) == 16

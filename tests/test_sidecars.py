@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from datasets.arrays import Packed
 from datasets.captions import read_layout
 from datasets.errors import DataError
 from datasets.sidecars import open_sidecar, sidecar_missing
@@ -91,7 +92,7 @@ def test_boxes_in_shares_are_left_as_they_are_even_with_sizes(tmp_path, layout):
 def test_boxes_follow_the_kept_regions(tmp_path, layout):
     boxes = save(tmp_path, "train_ims_bbx.npy", RNG.random((IMAGES, 3, 4)).astype(np.float32))
     kept = np.array([[False, True, True], [True, False, False]])
-    result = opened(tmp_path, layout, "boxes").gather(np.array([2, 0]), kept).numpy()
+    result = opened(tmp_path, layout, "boxes").gather(np.array([2, 0]), Packed.of(kept)).numpy()
     assert np.array_equal(result[0], boxes[2, 1:])
     assert np.array_equal(result[1], np.stack([boxes[0, 0], np.zeros(4)]))
 
