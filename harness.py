@@ -172,6 +172,26 @@ def compare(
         _show_comparison(benchmark)
 
 
+@app.command(
+    epilog="Examples:  python harness.py show gpo-demo-s0 --query 17    "
+    "python harness.py show gpo-demo-s0 --query 85 --direction t2i --against gsmn-dense-demo-s0"
+)
+def show(
+    record: Annotated[str, typer.Argument(help="A record: its id, the beginning of it, or the path of its .json.")],
+    query: Annotated[int, typer.Option(help="Number of the image or caption in the test split, from 0.")],
+    direction: Annotated[str, typer.Option(help="i2t: captions of an image; t2i: images of a caption.")] = "i2t",
+    against: Annotated[str | None, typer.Option(help="A second record, shown below.")] = None,
+    benchmark: Annotated[str | None, typer.Option(help="Default: the one with the largest galleries.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Where the captions are from; default: the record's.")] = None,
+    results: Results = Path("results"),
+    data_root: DataRoot = None,
+) -> None:
+    """Show what a record answered to one query: its rank and the best ten, right ones marked."""
+    from benchmarks.show import show as show_query
+
+    show_query(record, query, direction, against, benchmark, dataset, results, data_root, console)
+
+
 @app.command("list")
 def list_known(what: Annotated[str, typer.Argument(help="methods, datasets or benchmarks")]) -> None:
     """List what the harness knows: methods, datasets or benchmarks."""

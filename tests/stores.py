@@ -3,7 +3,9 @@
 from datetime import UTC, datetime
 
 import numpy as np
+import torch
 
+from benchmarks.protocol import evaluate_matrix, top_items
 from benchmarks.published import Published
 from benchmarks.records import Details, Direction, Metrics, Record, write_record
 from benchmarks.rows import Run, make_rows, make_runs
@@ -23,6 +25,13 @@ def make_details(skill: float, seed: int = 0, n_images: int = N_IMAGES) -> Detai
     n_texts = n_images * PER_IMAGE
     i2t, t2i = (np.where(rng.permutation(n) < skill * n, 0, 50) for n in (n_images, n_texts))
     return details_of(i2t, t2i, np.repeat(np.arange(n_images), PER_IMAGE))
+
+
+def ranked_details(similarity: np.ndarray, image_of_text: np.ndarray) -> Details:
+    """Details of a similarity matrix (n_images, n_texts), with its ranked lists."""
+    matrix, owners = torch.from_numpy(similarity).float(), torch.from_numpy(image_of_text)
+    ranks = evaluate_matrix(matrix, owners).ranks
+    return Details(ranks.i2t, ranks.t2i, image_of_text, *top_items(matrix), *top_items(matrix.T))
 
 
 def make_metrics(details: Details, folds: int = 1) -> Metrics:
