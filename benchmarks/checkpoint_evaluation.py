@@ -17,7 +17,7 @@ from benchmarks.checkpoint import load_model, read_about
 from benchmarks.errors import RunError
 from benchmarks.job import RunOptions, portable, require_region_dim, run_flags
 from benchmarks.records import Metrics, RunIdentity, write_record
-from benchmarks.run import measured
+from benchmarks.run import measured, read_of
 from benchmarks.scoring import benchmark_results
 from benchmarks.timed_scoring import score_split_timed
 from datasets.batch import Words
@@ -82,6 +82,7 @@ def evaluate_checkpoint(
     identity = _identity(entry, loaded, test, options, checkpoint, transfer)
     told = {
         **scored.times(),
+        **read_of([test], options.hash_whole),
         "total_seconds": time.monotonic() - began,
         "parameters": sum(p.numel() for p in loaded.method.parameters() if p.requires_grad),
     }

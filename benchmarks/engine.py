@@ -55,12 +55,16 @@ class TrainingState:
     epoch, batch: the next batch to train. first_steps: the step at which each phase began. history: one entry per
     epoch with its mean loss, learning rate and dev rsum. step_seconds, dev_seconds: wall time of all training steps
     (reading included) and of all dev evaluations. order: this epoch's captions, where a sampler chose them.
+    skipped, epoch_skipped: steps without a finite loss and gradient, of the run and of this epoch. diverged: why
+    training ended early, None where it did not.
     """
 
     epoch: int = 0
     batch: int = 0
     step: int = 0
     skipped: int = 0
+    epoch_skipped: int = 0
+    diverged: str | None = None
     loss_sum: float = 0.0
     best_epoch: int = -1
     best_rsum: float = -math.inf
@@ -117,14 +121,14 @@ class Trainer:
         return saved is not None
 
     def run(self) -> TrainingState:
-        """Train to the end. Raises Interrupted after Ctrl-C or SIGTERM, with everything saved."""
+        """Train to the end, or until it diverges. Raises Interrupted after Ctrl-C or SIGTERM, with everything saved."""
         model, optimizer = self.accelerator.prepare(self.method, self.optimizer)
         epochs = self.recipe.train.epochs
         display = training_display(self.console, epochs, self.batches, self.state.step)
         try:
             with StopRequest() as stop:
                 try:
-                    while self.state.epoch < epochs:
+                    while self.state.epoch < epochs and self.state.diverged is None:
                         self._train_epoch(model, optimizer, display.step, stop)
                         display.epoch(self.state.epoch, self._finish_epoch(stop))
                 except Interrupted:
@@ -203,6 +207,7 @@ class Trainer:
             optimizer.step()
         else:
             self.state.skipped += 1
+            self.state.epoch_skipped += 1
         optimizer.zero_grad(set_to_none=True)
         self.method.after_step(progress)
         return terms
@@ -215,10 +220,15 @@ class Trainer:
 
     def _stop_if_asked(self, stop: StopRequest) -> None:
         """Raises Interrupted in every process after the same step, whichever of them was asked to stop."""
-        if self.accelerator.num_processes > 1:
-            asked = torch.tensor(float(stop.asked), device=self.accelerator.device)
-            stop.asked = bool(self.accelerator.reduce(asked, "sum") > 0)
+        stop.asked = self._anywhere(stop.asked)
         stop.raise_if_asked()
+
+    def _anywhere(self, holds: bool) -> bool:
+        """Does it hold in any of the processes?"""
+        if self.accelerator.num_processes > 1:
+            holding = torch.tensor(float(holds), device=self.accelerator.device)
+            holds = bool(self.accelerator.reduce(holding, "sum") > 0)
+        return holds
 
     def _drop_frozen_gradients(self, progress: Progress) -> None:
         for group in self.groups:
@@ -248,24 +258,57 @@ class Trainer:
         """Evaluate on dev, keep the model if it is the one to keep, save. Returns a line about the epoch."""
         state, began = self.state, time.monotonic()
         rsum = self._dev_rsum(stop) if self.dev is not None and self.accelerator.is_main_process else None
-        loss = state.loss_sum / max(1, state.batch)
-        if rsum is None or rsum > state.best_rsum:
+        state.diverged = self._divergence(scored=rsum is None or math.isfinite(rsum))
+        rsum = rsum if state.diverged is None else None
+        if self._is_to_keep(rsum):
             state.best_epoch, state.best_rsum = state.epoch, -math.inf if rsum is None else rsum
             if self.accelerator.is_main_process:
                 about = {**self.about, "epoch": state.epoch, "dev_rsum": rsum}
                 save_model(self.folder / BEST, self.method, about)
-        entry = {"epoch": state.epoch, "loss": loss, "lr": self.optimizer.param_groups[0]["lr"]}
-        state.history.append(entry if rsum is None else {**entry, "dev_rsum": rsum})
-        line = f"loss {loss:.3f}" + ("" if rsum is None else f", dev rsum {rsum:.1f} (best {state.best_rsum:.1f})")
+        state.history.append(self._history_entry(rsum))
+        line = self._line(rsum)
         if self.log and rsum is not None:
             self.log.add_scalar("dev/rsum", rsum, state.step)
-        state.epoch, state.batch, state.loss_sum = state.epoch + 1, 0, 0.0
+        state.epoch, state.batch, state.loss_sum, state.epoch_skipped = state.epoch + 1, 0, 0.0, 0
         state.dev_seconds += time.monotonic() - began
         self._save()
         self._stop_if_asked(stop)
         return f"{line}, {(state.step_seconds + state.dev_seconds) / 60:.1f} min"
 
+    def _divergence(self, scored: bool) -> str | None:
+        """Why nothing more can be learnt, None where it can; the same in every process. scored: were scores finite?"""
+        after = f"after epoch {self.state.epoch + 1}"
+        if self.state.epoch_skipped == self.state.batch:
+            return f"no step of epoch {self.state.epoch + 1} had a finite loss and gradient"
+        if not all(p.isfinite().all() for p in self.parameters):
+            return f"the parameters are not finite {after}"
+        if self._anywhere(not scored):
+            return f"the scores of the dev split are not finite {after}"
+        return None
+
+    def _is_to_keep(self, rsum: float | None) -> bool:
+        """Is this epoch's model the one to test, as far as is known? The first is, until there is a better one."""
+        return self.dev is None or self.state.best_epoch < 0 or (rsum is not None and rsum > self.state.best_rsum)
+
+    def _history_entry(self, rsum: float | None) -> dict[str, float]:
+        state = self.state
+        entry = {"epoch": state.epoch, "lr": self.optimizer.param_groups[0]["lr"]}
+        if state.epoch_skipped < state.batch:
+            entry["loss"] = state.loss_sum / max(1, state.batch)
+        if state.epoch_skipped:
+            entry["skipped"] = state.epoch_skipped
+        return entry if rsum is None else {**entry, "dev_rsum": rsum}
+
+    def _line(self, rsum: float | None) -> str:
+        """What is told of an epoch."""
+        entry = self.state.history[-1]
+        line = f"loss {entry['loss']:.3f}" if "loss" in entry else "no finite loss"
+        line += f", {entry['skipped']} steps skipped (not finite)" if "skipped" in entry else ""
+        line += "" if rsum is None else f", dev rsum {rsum:.1f} (best {self.state.best_rsum:.1f})"
+        return line if self.state.diverged is None else f"{line}; DIVERGED: {self.state.diverged}"
+
     def _dev_rsum(self, stop: StopRequest) -> float:
+        """NaN where the scores are not finite."""
         similarity = score_split(
             self.method,
             self.dev,
@@ -274,6 +317,8 @@ class Trainer:
             self.accelerator.mixed_precision,
             stop.raise_if_asked if self.accelerator.num_processes == 1 else lambda: None,
         )
+        if not similarity.isfinite().all():
+            return math.nan
         return evaluate_matrix(similarity, self.dev.image_of_text).rsum
 
     def _save(self) -> None:

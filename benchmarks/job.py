@@ -27,9 +27,15 @@ from methods.hosting import resolve_entry
 from methods.registry import find_method
 
 
+WHOLE = ", whole"  # behind the name of what was hashed from end to end
+
+
 @dataclass(frozen=True)
 class RunOptions:
-    """What the command line asked for. overrides: dotted recipe key -> value. output: holds results/ and runs/."""
+    """What the command line asked for. overrides: dotted recipe key -> value. output: holds results/ and runs/.
+
+    hash_whole: hash files over 1 GB from end to end, beside their sampled blocks.
+    """
 
     method: str
     dataset: str
@@ -41,6 +47,7 @@ class RunOptions:
     output: Path = Path()
     fresh: bool = False
     tensorboard: bool = False
+    hash_whole: bool = False
 
     @property
     def results(self) -> Path:
@@ -166,6 +173,17 @@ class Job:
 def data_fingerprint(splits: Iterable[Split]) -> str:
     """Hash of the data that a run reads: of all its splits, in order."""
     return hashlib.sha256("".join(split.fingerprint() for split in splits).encode()).hexdigest()[:16]
+
+
+def data_contents(splits: Iterable[Split], whole: bool = False) -> dict[str, str]:
+    """Split and what was read of it -> hash of its content. whole: beside those of sampled blocks, those of all."""
+    found = {}
+    for split in splits:
+        found |= {f"{split.name} {name}": value for name, value in split.contents.items()}
+        if whole:
+            read = split.hashes(whole=True)
+            found |= {f"{split.name} {name}{WHOLE}": v for name, v in read.items() if v != split.contents[name]}
+    return found
 
 
 def portable(values: dict[str, Any]) -> dict[str, Any]:

@@ -101,6 +101,7 @@ class Epoch(Part):
     dev_rsum: float | None = Field(None, description="rsum over all dev images; None: not evaluated")
     loss: float | None = Field(None, description="mean total loss of its steps")
     lr: float | None = Field(None, ge=0, description="learning rate of the first parameter group")
+    skipped: int = Field(0, ge=0, description="steps skipped because loss or gradient was not finite")
 
 
 class Revision(Part):
@@ -198,6 +199,8 @@ class Record(RunIdentity):
     first_steps: dict[str, int] = Field(default_factory=dict, description="phase -> its first step")
     steps: int = Field(0, ge=0, description="training steps")
     skipped_steps: int = Field(0, ge=0, description="steps skipped because loss or gradient was not finite")
+    diverged: str | None = Field(None, description="why the run counts as diverged; None: it does not")
+    data: dict[str, str] = Field(default_factory=dict, description="split and what was read -> hash of its content")
     peak_memory: Memory = Field(description="peak memory")
     parameters: int = Field(ge=0, description="trained parameters of the model")
     created: AwareDatetime = Field(description="end of the run, UTC")

@@ -20,9 +20,10 @@ from torch import Tensor
 from benchmarks import provenance
 from benchmarks.atomic import write_whole
 from benchmarks.checkpoint import BEST, load_model, read_about, save_model
+from benchmarks.divergence import collapse, rankable
 from benchmarks.engine import Trainer, TrainingState
 from benchmarks.errors import RunError
-from benchmarks.job import Job, RunOptions
+from benchmarks.job import Job, RunOptions, data_contents
 from benchmarks.protocol import ensemble
 from benchmarks.records import Details, Epoch, Record, RunIdentity, read_record, record_path, write_record
 from benchmarks.scoring import benchmark_results
@@ -167,9 +168,10 @@ def _test(
     scored = score_split_timed(
         method, job.split("test"), job.recipe.train.eval_batch_size, accelerator.device, accelerator.mixed_precision
     )
+    similarity, unscored = rankable(scored.similarity)
     trained = {
         **scored.times(),
-        "sidecar_sources": sidecar_sources([job.split(name) for name in job.split_names]),
+        "diverged": state.diverged or unscored,
         "history": [Epoch(**entry) for entry in state.history],
         "selected_epoch": read_about(best)["epoch"],
         "train_seconds": state.step_seconds + state.dev_seconds if state.step else None,
@@ -180,7 +182,7 @@ def _test(
         "skipped_steps": state.skipped,
         "parameters": sum(p.numel() for group in method.parameter_groups() for p in group.parameters),
     }
-    return _file(job, identity, scored.similarity, trained, accelerator, console)
+    return _file(job, identity, similarity, trained, accelerator, console)
 
 
 def _file(
@@ -191,9 +193,19 @@ def _file(
     accelerator: Accelerator,
     console: Console,
 ) -> Record:
-    trained = {**trained, "recipe_sources": job.recipe.sources, "command": job.options.command(identity.seed)}
+    read = read_of([job.split(name) for name in job.split_names], job.options.hash_whole)
+    trained = {
+        **read,
+        **trained,
+        "recipe_sources": job.recipe.sources,
+        "command": job.options.command(identity.seed),
+    }
     record, details = measured(identity, similarity, job.split("test"), job.code_hash, accelerator, trained)
+    if job.trains and record.diverged is None:
+        record = record.model_copy(update={"diverged": collapse(record.metrics)})
     if accelerator.is_main_process:
+        if record.diverged:
+            console.print(f"{record.id}: DIVERGED: {record.diverged}; the leaderboard lists it apart", soft_wrap=True)
         console.print(f"record: {write_record(record, details, job.options.results)}", soft_wrap=True)
     return record
 
@@ -210,7 +222,7 @@ def measured(
     metrics, details = benchmark_results(similarity, test)
     record = Record(
         **identity.model_dump(),
-        **{"sidecars": sorted(test.sidecars), "sidecar_sources": sidecar_sources([test]), **trained},
+        **read_of([test]) | trained,
         metrics=metrics,
         code=provenance.git_revision(),
         code_hash=code_hash,
@@ -220,6 +232,15 @@ def measured(
         created=datetime.now(UTC).replace(microsecond=0),
     )
     return record, details
+
+
+def read_of(splits: list[Split], whole: bool = False) -> dict[str, Any]:
+    """The fields of a record that tell what was read. whole: hash large files from end to end."""
+    return {
+        "sidecars": sorted({name for split in splits for name in split.sidecars}),
+        "sidecar_sources": sidecar_sources(splits),
+        "data": data_contents(splits, whole),
+    }
 
 
 def _run_ensemble(job: Job, members: list[Job], seed: int, accelerator: Accelerator, console: Console) -> Record:
@@ -251,5 +272,6 @@ def member_totals(records: list[Record], scored: list[Scored]) -> dict[str, Any]
         "sidecar_sources": {name: source for r in records for name, source in r.sidecar_sources.items()},
         "steps": sum(r.steps for r in records),
         "skipped_steps": sum(r.skipped_steps for r in records),
+        "diverged": next((f"{r.id}: {r.diverged}" for r in records if r.diverged), None),
         "parameters": sum(r.parameters for r in records),
     }
