@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -14,7 +13,7 @@ from datasets.batch import Batch, ImageBatch, Inputs, TextBatch, WordPieces, Wor
 from methods.base import Encoded, Method, MethodConfig, Progress, Ragged, Terms
 from methods.errors import MethodError
 from methods.losses import MARGIN, diagonal, hinge_costs
-from methods.matching import Nodes, gather_rows, match_nodes
+from methods.matching import Blocks, Nodes, gather_rows, match_blocks
 from methods.matching_graphs import TextualGraph, VisualGraph, dependency_adjacency, word_edges
 from methods.memory import chunk_size
 from methods.normalise import l2norm
@@ -22,9 +21,9 @@ from methods.official import TEXT_TENSORS, Official, Tensors, region_values, tex
 from methods.registry import register
 from methods.text_encoders import TextConfig, text_encoder, valid_positions
 
-WORKING_BYTES = {"cpu": 48 << 20, "cuda": 4 << 30}  # of one chunk of pairs; on a CPU as much as its cache holds
+WORKING_BYTES = {"cpu": 24 << 20, "cuda": 4 << 30}  # of one chunk of pairs; on a CPU as much as its cache holds
 KEPT_BYTES = {"cpu": 2 << 30, "cuda": 32 << 30}  # of all chunks of a training step; beyond it they are recomputed
-INNERMOST = 16  # images of a chunk lie in the last axis: at least so many, where there are, for vector instructions
+INNERMOST = 32  # images of a chunk lie in the last axis: at least so many, where there are, for vector instructions
 
 
 class StanfordWords(TextConfig):
@@ -163,16 +162,18 @@ class GSMN(Method):
         """
         order = texts["words"].lengths.argsort(descending=True, stable=True)
         recompute = torch.is_grad_enabled() and not self._fits(images, texts)
-        columns = []
-        for rows, n_images in self._text_chunks(images, texts, order):
-            blocks = [
-                checkpoint(self._score_chunk, chunk, texts, rows, use_reentrant=False)
+        n_images, text_chunks = self._chunks(images, texts, order)
+        scores = []
+        for _, some in images.chunks(n_images):
+            sides = self._image_sides(some)
+            parts = [
+                checkpoint(self._score_chunk, sides, texts, rows, use_reentrant=False)
                 if recompute
-                else self._score_chunk(chunk, texts, rows)
-                for _, chunk in images.chunks(n_images)
+                else self._score_chunk(sides, texts, rows)
+                for rows in text_chunks
             ]
-            columns.append(torch.cat([torch.stack(block) for block in blocks], dim=1))  # (2, n_images, chunk)
-        visual, textual = torch.cat(columns, dim=2)[:, :, order.argsort()]
+            scores.append(torch.cat(parts, dim=2))  # (2, images of the chunk, n_texts)
+        visual, textual = torch.cat(scores, dim=1)[:, :, order.argsort()]
         return {"visual": visual, "textual": textual}
 
     def combine(self, terms: Terms) -> Tensor:
@@ -192,17 +193,21 @@ class GSMN(Method):
         i2t, t2i = hinge_costs(similarity, diagonal(ids), self.config.margin, hardest=progress.reached("max_violation"))
         return {"i2t": i2t, "t2i": t2i, "total": i2t + t2i}
 
-    def _score_chunk(self, images: Encoded, texts: Encoded, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Both scores, (n_images, len(rows)), of some images and the captions `rows` (m,)."""
-        regions = Nodes.gather(images["regions"])
-        words = Nodes.gather(texts["words"], rows)
-        places, _ = gather_rows(images["places"])
-        visual, textual = match_nodes(regions, words, self.config.num_blocks, self.config.lambda_softmax)
-        edges = None
+    def _image_sides(self, images: Encoded) -> tuple[Blocks, Tensor]:
+        """Regions cut into blocks and the weights of the visual graph: all that a chunk of captions needs of images."""
+        regions, (places, _) = Nodes.gather(images["regions"]), gather_rows(images["places"])
         if self.config.propagate == "neighbours":
             places = self.visual.neighbour_weights(places, regions.valid)
-            edges = self._edges(words, texts, rows)
-        return self.visual(visual, places, regions.valid), self.textual(textual, edges, words.valid)
+        return Blocks.of(regions, self.config.num_blocks), places
+
+    def _score_chunk(self, images: tuple[Blocks, Tensor], texts: Encoded, rows: Tensor) -> Tensor:
+        """Both scores, (2, n_images, len(rows)), of some images and the captions `rows` (m,)."""
+        regions, weights = images
+        words = Nodes.gather(texts["words"], rows)
+        cut = Blocks.of(words, self.config.num_blocks)
+        visual, textual = match_blocks(regions, cut, self.config.lambda_softmax)
+        edges = self._edges(words, texts, rows) if self.config.propagate == "neighbours" else None
+        return torch.stack([self.visual(visual, weights, regions.valid), self.textual(textual, edges, words.valid)])
 
     def _edges(self, words: Nodes, texts: Encoded, rows: Tensor) -> Tensor:
         adjacency = None
@@ -210,18 +215,19 @@ class GSMN(Method):
             adjacency = dependency_adjacency(*gather_rows(texts["dependencies"], rows), words.valid)
         return word_edges(words.features, words.valid, self.config.lambda_softmax, adjacency)
 
-    def _text_chunks(self, images: Encoded, texts: Encoded, order: Tensor) -> Iterator[tuple[Tensor, int]]:
-        """(captions, images per chunk): `order` cut so that a chunk of pairs fits its working memory."""
+    def _chunks(self, images: Encoded, texts: Encoded, order: Tensor) -> tuple[int, list[Tensor]]:
+        """Images per chunk, and `order` cut into chunks of captions, so that their pairs fit the working memory."""
         device, lengths, start = order.device, texts["words"].lengths[order].tolist(), 0
-        most_regions = int(images["regions"].lengths.max())
+        word_bytes = self._node_pair_bytes() * int(images["regions"].lengths.max())
+        limit = WORKING_BYTES.get(device.type, 64 << 20)
+        words = chunk_size(word_bytes, len(images) * sum(lengths), device, limit)  # with one image each
+        most = max(1, words // lengths[0])
+        n_images, chunks = min(len(images), most, max(INNERMOST, math.isqrt(most))), []
         while start < len(order):
-            left = len(order) - start
-            pair_bytes = self._node_pair_bytes() * most_regions * lengths[start]
-            pairs = chunk_size(pair_bytes, len(images) * left, device, WORKING_BYTES.get(device.type, 64 << 20))
-            n_images = min(len(images), pairs, max(INNERMOST, math.isqrt(pairs)))
-            n_texts = min(left, pairs // n_images)
-            yield order[start : start + n_texts], n_images
+            n_texts = max(1, words // (n_images * lengths[start]))
+            chunks.append(order[start : start + n_texts])
             start += n_texts
+        return n_images, chunks
 
     def _fits(self, images: Encoded, texts: Encoded) -> bool:
         """Can a training step keep what its gradient needs of all pairs?"""

@@ -153,13 +153,13 @@ def test_chunks_change_no_score(monkeypatch, working_bytes):
 
 def test_a_chunk_holds_no_more_than_its_working_memory(monkeypatch):
     method, sizes = model(), []
-    original = gsmn.match_nodes
+    original = gsmn.match_blocks
 
     def spy(regions, words, *args):
-        sizes.append(regions.features.shape[1] * words.features.shape[1] * len(regions.valid) * len(words.valid))
+        sizes.append(regions.valid.numel() * words.valid.numel())
         return original(regions, words, *args)
 
-    monkeypatch.setattr(gsmn, "match_nodes", spy)
+    monkeypatch.setattr(gsmn, "match_blocks", spy)
     monkeypatch.setattr(gsmn, "WORKING_BYTES", {"cpu": 16 * method.config.num_blocks * 100})
     scores(method, images([5] * 7), texts([6, 2, 3, 4, 1, 5]))
     assert max(sizes) <= 100
