@@ -271,13 +271,30 @@ def prepare(
         str, typer.Option(help="Of the hub, such as openai, or a file: .safetensors, .bin, .pt.")
     ] = "laion2b_s34b_b79k",
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures; default: its own images/.")] = None,
+    batch_size: Annotated[
+        str, typer.Option(help="Items at a time on a GPU; auto: as many as fit. The CPU's is fixed.")
+    ] = "auto",
 ) -> None:
-    """Make sentence vectors, scene graphs and CLIP vectors from a data set's texts and pictures, stored beside it."""
+    """Make sentence vectors, scene graphs and CLIP vectors from a data set's texts and pictures, stored beside it.
+
+    What was stopped or killed goes on where it was, and ends with the same bytes.
+    """
     from benchmarks.prepare import PrepareOptions
     from benchmarks.prepare import prepare as prepare_files
 
-    clip = {"clip_model": clip_model, "clip_weights": clip_weights, "images": images}
-    options = PrepareOptions(dataset, data_root, _parts(what), encoder, dim, _parts(splits), force, **clip)
+    options = PrepareOptions(
+        dataset=dataset,
+        data_root=data_root,
+        what=_parts(what),
+        encoder=encoder,
+        width=dim,
+        splits=_parts(splits),
+        force=force,
+        clip_model=clip_model,
+        clip_weights=clip_weights,
+        images=images,
+        batch_size=_batch_size(batch_size),
+    )
     prepare_files(options, console)
 
 
@@ -437,6 +454,12 @@ def _seeds(text: str) -> list[int]:
     return [int(seed) for seed in seeds]
 
 
+def _batch_size(text: str) -> int | None:
+    if text != "auto" and (not text.isdecimal() or int(text) == 0):
+        raise RunError(f"--batch-size {text}: write auto, or a whole number from 1.")
+    return None if text == "auto" else int(text)
+
+
 def _device(name: str | None) -> str | None:
     """A device that is there; None: the default."""
     import torch
@@ -521,9 +544,9 @@ def main() -> None:
     except (DataError, MethodError, RunError) as error:
         _stop(str(error), 2)
     except Interrupted:
-        _stop("stopped, everything is saved; the same command (without --fresh) goes on from here.", 130)
+        _stop("stopped, everything is saved; the same command (without --fresh or --force) goes on from here.", 130)
     except KeyboardInterrupt:
-        _stop("stopped; the same command (without --fresh) goes on from what is saved.", 130)
+        _stop("stopped; the same command (without --fresh or --force) goes on from what is saved.", 130)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
             raise

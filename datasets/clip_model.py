@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -16,10 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from datasets.batch_size import BatchSize
 from datasets.clip_weights import OpenCLIP, load_clip
 from datasets.pictures import open_picture
 
-BATCH = 128  # pictures or texts at a time
+BATCH = BatchSize(cpu=128, gpu=1024)  # pictures or texts at a time
 MODEL = "ViT-B-32"
 WEIGHTS = "laion2b_s34b_b79k"
 T = TypeVar("T")
@@ -42,9 +44,9 @@ class CLIPEncoder:
     pooling = ""
     fitted = True  # image vectors only fit text vectors of the same weights
 
-    def __init__(self, model: str = MODEL, weights: str = WEIGHTS) -> None:
+    def __init__(self, model: str = MODEL, weights: str = WEIGHTS, batch: int | None = None) -> None:
         self.weights = f"{model_label(model)}, {Path(weights).name}"
-        self._model, self._weights = model, weights
+        self._model, self._weights, self._batch = model, weights, replace(BATCH, asked=batch)
 
     @property
     def libraries(self) -> dict[str, str]:
@@ -89,14 +91,14 @@ class CLIPEncoder:
     def _batches(
         self, items: list[T], read: Callable[[list[T]], Tensor], encode: Callable[[Tensor], Tensor]
     ) -> np.ndarray:
-        vectors = np.zeros((len(items), self.width), np.float32)
         device = next(self._loaded.model.parameters()).device
-        for start in range(0, len(items), BATCH):
-            batch = read(items[start : start + BATCH]).to(device)
+
+        def compute(batch: Sequence[T]) -> Tensor:
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                encoded = encode(batch)  # (B, width)
-            vectors[start : start + BATCH] = encoded.float().cpu().numpy()
-        return vectors
+                return encode(read(batch).to(device))  # (B, width)
+
+        parts = [encoded.float().cpu().numpy() for _, encoded in self._batch.over(items, device, compute)]
+        return np.concatenate(parts) if parts else np.zeros((0, self.width), np.float32)
 
     @cached_property
     def _loaded(self) -> OpenCLIP:

@@ -17,8 +17,10 @@ class Manifest(Spec):
 
     encoder: what made it. pooling: how a model's word vectors became one. weights: which ones, where there are several
     under one name. fitted: does the file only fit others of the same state? texts, state: fingerprints of what was
-    encoded and of the encoder. shape, dtype: of the file. libraries: versions, where a model computed. rows:
-    fingerprint of a few rows, which tells whether the file is the one that was described.
+    encoded and of the encoder (of a model: of its weights). revision: the model's commit in its hub, where it is known.
+    source: what made the texts that were encoded, "" where they came with the data. shape, dtype: of the file; of a
+    text file (items,) and "text". libraries: versions, where a model computed. rows: fingerprint of a few rows, which
+    tells whether the file is the one that was described.
     """
 
     encoder: str
@@ -27,6 +29,8 @@ class Manifest(Spec):
     fitted: bool
     texts: str
     state: str
+    revision: str = ""
+    source: str = ""
     shape: tuple[int, ...]
     dtype: str
     libraries: dict[str, str] = Field(default_factory=dict)
@@ -36,11 +40,12 @@ class Manifest(Spec):
     def label(self) -> str:
         """What made it, as records show it."""
         more = self.pooling or self.weights
-        return f"{self.encoder} ({more})" if more else self.encoder
+        label = f"{self.encoder} ({more})" if more else self.encoder
+        return f"{label} of {self.source}" if self.source else label
 
     def same_content(self, other: Manifest) -> bool:
-        """Do both describe the same content? Versions of libraries do not count."""
-        left_out = {"libraries", "rows"}
+        """Do both describe the same content? Versions of libraries and the name of a revision do not count."""
+        left_out = {"libraries", "revision", "rows"}
         return self.model_dump(exclude=left_out) == other.model_dump(exclude=left_out)
 
 
@@ -55,7 +60,12 @@ def read_manifest(path: Path) -> Manifest | None:
         manifest = Manifest.model_validate_json(manifest_path(path).read_bytes())
     except (OSError, ValidationError):
         return None
-    return manifest if manifest.rows == rows_print(open_array(path)) else None
+    return manifest if manifest.rows == content_print(path, path.suffix) else None
+
+
+def content_print(path: Path, suffix: str) -> str:
+    """Fingerprint of a file: of an array (.npy) its shape, type and a few rows, else of all its bytes."""
+    return rows_print(open_array(path)) if suffix == ".npy" else hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def rows_print(array: np.ndarray) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -13,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from datasets.batch_size import BatchSize
 from datasets.errors import DataError
 
-BATCH = 64  # texts at a time
+BATCH = BatchSize(cpu=64, gpu=512)  # texts at a time
 LONGEST = 512  # tokens; the rest of a text is cut
 
 
@@ -29,8 +31,8 @@ class TransformersEncoder:
     weights = ""
     fitted = False
 
-    def __init__(self, model: str, pooling: Literal["mean", "cls"] = "mean") -> None:
-        self.model, self.pooling = model, pooling
+    def __init__(self, model: str, pooling: Literal["mean", "cls"] = "mean", batch: int | None = None) -> None:
+        self.model, self.pooling, self._batch = model, pooling, replace(BATCH, asked=batch)
 
     @property
     def name(self) -> str:
@@ -60,7 +62,7 @@ class TransformersEncoder:
 
     def for_entities(self) -> TransformersEncoder:
         """The same weights with the first token's vector."""
-        other = TransformersEncoder(self.model, "cls")
+        other = TransformersEncoder(self.model, "cls", self._batch.asked)
         other._loaded = self._loaded
         return other
 
@@ -68,9 +70,9 @@ class TransformersEncoder:
         """(n, width) float32."""
         vectors = np.zeros((len(texts), self.width), np.float32)
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # little padding
-        for start in range(0, len(order), BATCH):
-            rows = order[start : start + BATCH]
-            vectors[rows] = self._encoded([texts[i] for i in rows]).cpu().numpy()
+        device = self._loaded[1].device
+        for rows, words in self._batch.over(order, device, lambda rows: self._encoded([texts[i] for i in rows])):
+            vectors[rows] = words.cpu().numpy()
         return vectors
 
     @torch.no_grad()

@@ -74,7 +74,7 @@ def fitted(folder, width):
 
 
 def contents(folder):
-    return {path.name: path.read_bytes() for path in (folder / "prepared").iterdir()}
+    return {path.name: path.read_bytes() for path in (folder / "prepared").iterdir() if path.name[0] != "."}
 
 
 def test_what_the_readers_read_afterwards(make, root, folder):
@@ -201,7 +201,7 @@ def test_a_stop_halfway_leaves_whole_files_alone(make, folder, monkeypatch, faul
 
 def test_a_stop_between_file_and_manifest_never_leaves_a_wrong_pair(make, folder, monkeypatch):
     make(what=["sentences"], splits=["dev"])
-    import benchmarks.prepare as module
+    import benchmarks.preparing.part_file as module
 
     renames = []
 
@@ -215,6 +215,7 @@ def test_a_stop_between_file_and_manifest_never_leaves_a_wrong_pair(make, folder
     with pytest.raises(KeyboardInterrupt):
         make(what=["sentences"], splits=["dev"], width=24)
     assert not (folder / "prepared" / "dev_captions.npy").exists()
+    assert read_manifest(folder / "prepared" / "dev_descriptions.npy")
     monkeypatch.undo()
     assert "dev_captions.npy" in make(what=["sentences"], splits=["dev"], width=24)
 

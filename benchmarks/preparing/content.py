@@ -1,0 +1,86 @@
+"""What a file will hold, and which file: what a product hands to the frame."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from benchmarks.preparing.job import Job
+from datasets.manifest import Manifest
+
+PREPARED = "prepared"  # folder below the precomp folder: nothing in it has the name of a released file
+
+
+class Content(Protocol):
+    """What a file will hold.
+
+    manifest: how it is made; shape[0] = number of rows. step: rows made at a time. Steps begin at 0, step, 2 step, ...
+    whatever was made before, so that a file that was interrupted and resumed holds the same bytes.
+    """
+
+    @property
+    def manifest(self) -> Manifest: ...
+
+    @property
+    def step(self) -> int: ...
+
+    def rows(self, start: int, stop: int) -> np.ndarray | list[str]:
+        """The rows from start to stop: an array for .npy, else lines; for .json each an item of the list."""
+        ...
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that a target is made of. what: the words for it where it is missing."""
+
+    path: Path
+    what: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """A file to make. content: called when it is to be made, after the targets before it.
+
+    sources: the files it is made of. check: raises DataError where something else is missing. optional: left out where
+    a source is not there. sidecar: the name by which sidecars of the data set declare it, "{split}_…"; None where no
+    sidecar reads it. alone: refused, rather than left out, where another file is read in its place.
+    """
+
+    path: Path
+    split: str
+    content: Callable[[], Content]
+    sources: Sequence[Source] = ()
+    check: Callable[[], object] = lambda: None
+    optional: bool = False
+    sidecar: str | None = None
+    alone: bool = False
+
+
+class Product:
+    """Something that prepare makes: a --what. name: on the command line."""
+
+    name: str
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+    def targets(self) -> list[Target]:
+        """The files, in the order in which they are made."""
+        raise NotImplementedError
+
+    def target(self, split: str, sidecar: str, content: Callable[[], Content], **details: object) -> Target:
+        """A file of a split that a sidecar reads."""
+        dataset = self.job.dataset
+        path = dataset.folder / sidecar.replace("{split}", dataset.spec.file_split(split))
+        return Target(path, split, content, sidecar=sidecar, **details)
+
+
+def fingerprint(values: Sequence[object]) -> str:
+    """Sixteen hex digits that tell values from others; JSON must be able to hold them."""
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]

@@ -1,0 +1,33 @@
+"""What the command line asks of `prepare`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasets.clip_model import MODEL, WEIGHTS
+from datasets.sentences import EmbeddedEncoder
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """What is asked for. what: names of products (products.py). splits: empty = all of the data set.
+
+    force: replace files that this command did not make, and make all anew. batch_size: how many items go through a
+    model at once on a GPU, None = as many as fit. images: the folder of the pictures, None = the data set's own.
+    Sentences: encoder: embedded, or a transformers model; width: None = the encoder's own.
+    CLIP: clip_model: open_clip's name of a model, or a configuration; clip_weights: their name in the hub, or a file.
+    """
+
+    dataset: str
+    data_root: Path | None = None
+    what: Sequence[str] = ("sentences", "graphs")
+    encoder: str = EmbeddedEncoder.name
+    width: int | None = None
+    splits: Sequence[str] = ()
+    force: bool = False
+    clip_model: str = MODEL
+    clip_weights: str = WEIGHTS
+    images: Path | None = None
+    batch_size: int | None = None

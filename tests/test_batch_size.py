@@ -1,0 +1,41 @@
+"""Batches: fixed on the CPU, smaller on a GPU until they fit."""
+
+import pytest
+import torch
+
+from datasets.batch_size import BatchSize
+from datasets.errors import DataError
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")  # only named: nothing is computed there
+
+
+def sizes(batch_size, count, device, fits=1000):
+    def compute(items):
+        if len(items) > fits:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return len(items)
+
+    batches = list(batch_size.over(range(count), device, compute))
+    assert [i for items, _ in batches for i in items] == list(range(count))
+    return [size for _, size in batches]
+
+
+@pytest.mark.parametrize("asked", [None, 2, 5])
+def test_on_the_cpu_it_never_changes(asked):
+    assert sizes(BatchSize(4, 8, asked), 10, CPU) == [4, 4, 2]
+
+
+def test_on_a_gpu_what_is_asked_for_or_as_many_as_fit():
+    assert sizes(BatchSize(4, 8, 5), 10, GPU) == [5, 5]
+    assert sizes(BatchSize(4, 8), 10, GPU) == [8, 2]
+    assert sizes(BatchSize(4, 8), 10, GPU, fits=3) == [2] * 5
+
+
+@pytest.mark.parametrize("batch_size", [BatchSize(4, 8, 5), BatchSize(4, 8)])
+def test_what_never_fits_is_one_sentence(batch_size):
+    with pytest.raises(DataError, match=r"memory does not hold .* --batch-size"):
+        sizes(batch_size, 10, GPU, fits=0)
+
+
+def test_nothing_to_do():
+    assert sizes(BatchSize(4, 8), 0, CPU) == []
