@@ -21,7 +21,7 @@ from methods.errors import MethodError
 if TYPE_CHECKING:
     from benchmarks.compare import BenchmarkComparison
     from benchmarks.job import Job, RunOptions
-    from benchmarks.records import Metrics
+    from benchmarks.records import ECCVCaption, Metrics
 
 console = Console()
 T = TypeVar("T")
@@ -104,6 +104,9 @@ def evaluate(
     ] = None,
     similarity: Annotated[Path | None, typer.Option(help=".npy, rows = images, columns = captions.")] = None,
     benchmark: Annotated[str | None, typer.Option(help="The benchmark that --similarity belongs to.")] = None,
+    caption_ids: Annotated[
+        Path | None, typer.Option(help="COCO's id of each column of --similarity: adds ECCV Caption and CxC.")
+    ] = None,
     data_root: DataRoot = None,
     variant: Variant = None,
     set_: Set = [],  # noqa: B006 - typer copies it
@@ -117,7 +120,8 @@ def evaluate(
     if similarity is not None:
         from benchmarks.matrix_file import evaluate_matrix_file
 
-        _print_metrics(evaluate_matrix_file(similarity, _required(benchmark, "--benchmark")), str(similarity), as_json)
+        found = evaluate_matrix_file(similarity, _required(benchmark, "--benchmark"), caption_ids)
+        _print_metrics(found, str(similarity), as_json)
         return
     from benchmarks.checkpoint_evaluation import evaluate_checkpoint
     from benchmarks.engine import make_accelerator
@@ -517,6 +521,15 @@ def _show_metrics(metrics: dict[str, Metrics], title: str) -> None:
         )
         for name, m in metrics.items()
     ]
+    _show_table(columns, rows, title)
+    for name, m in metrics.items():
+        if m.eccv is not None:
+            _show_judgements(m.eccv, f"{name}: ECCV Caption and CxC")
+
+
+def _show_judgements(found: ECCVCaption, title: str) -> None:
+    columns = ("direction", "mAP@R", "R-Precision", "R@1", "CxC R@1", "CxC R@5", "CxC R@10")
+    rows = [(side, *(f"{v:.1f}" for v in getattr(found, side).model_dump().values())) for side in ("i2t", "t2i")]
     _show_table(columns, rows, title)
 
 

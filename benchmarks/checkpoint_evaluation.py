@@ -16,6 +16,7 @@ from benchmarks import provenance
 from benchmarks.checkpoint import load_model, read_about
 from benchmarks.errors import RunError
 from benchmarks.job import RunOptions, portable, require_region_dim, run_flags
+from benchmarks.judgements import with_judgements
 from benchmarks.records import Metrics, RunIdentity, write_record
 from benchmarks.run import measured, read_of
 from benchmarks.scoring import benchmark_results
@@ -78,7 +79,8 @@ def evaluate_checkpoint(
         accelerator.mixed_precision,
     )  # fmt: skip
     if ours and not transfer:
-        return benchmark_results(scored.similarity, test)[0]
+        metrics = benchmark_results(scored.similarity, test)[0]
+        return with_judgements(metrics, scored.similarity, test, lambda line: console.print(line, soft_wrap=True))
     identity = _identity(entry, loaded, test, options, checkpoint, transfer)
     told = {
         **scored.times(),
@@ -87,7 +89,7 @@ def evaluate_checkpoint(
         "parameters": sum(p.numel() for p in loaded.method.parameters() if p.requires_grad),
     }
     code_hash = provenance.method_code_hash(entry.files)
-    record, details = measured(identity, scored.similarity, test, code_hash, accelerator, told)
+    record, details = measured(identity, scored.similarity, test, code_hash, accelerator, told, console)
     console.print(f"record: {write_record(record, details, options.results)}", soft_wrap=True)
     return record.metrics
 

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import io
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +14,14 @@ import numpy as np
 from torch import Tensor
 
 from benchmarks.errors import RunError
+from benchmarks.records import ECCVCaption, Judged
 
 REMEDY = "pip install -e '.[eccv]'"
-LISTED = 1000  # ranked items handed to the library: more than any of its metrics reads
+LISTED = 1000  # ranked items handed to the library: enough for its recalls in folds of 1,000 images
 ROWS = 500  # rows sorted at once
-METRICS = ("coco_1k_recalls", "coco_5k_recalls", "cxc_recalls", "eccv_r1", "eccv_map_at_r", "eccv_rprecision")
+RECALLS = (1, 5, 10)
+JUDGED = ("cxc_recalls", "eccv_r1", "eccv_map_at_r", "eccv_rprecision")  # those that no protocol of ours measures
+METRICS = ("coco_1k_recalls", "coco_5k_recalls", *JUDGED)
 
 
 @dataclass(frozen=True)
@@ -53,9 +57,52 @@ def eccv_metrics(similarity: Tensor, image_ids: np.ndarray, caption_ids: np.ndar
     metrics = _library()
     if set(caption_ids.tolist()) != set(np.asarray(metrics.coco_ids).tolist()):
         raise RunError("ECCV Caption needs COCO's 25,000 test captions (coco-5k); these caption ids are others.")
-    i2t, t2i = _ranked(similarity, image_ids, caption_ids), _ranked(similarity.T, caption_ids, image_ids)
+    return _compute(metrics, similarity, image_ids, caption_ids, METRICS, LISTED)
+
+
+def judged(similarity: Tensor, caption_ids: np.ndarray, image_of_text: np.ndarray) -> ECCVCaption:
+    """ECCV Caption and CxC alone, which need short lists. similarity: (5000, 25000).
+
+    caption_ids: (25000,) COCO's, in the order of the columns. image_of_text: (25000,) the row of each caption's image.
+    Raises RunError where the library is missing, or the ids are not those of COCO's test split, image by image.
+    """
+    metrics = _library()
+    image_ids = _image_ids(metrics, caption_ids, image_of_text)
+    truths = [side for truth in (metrics.cxc_gts, metrics.eccv_gts) for side in truth.values()]
+    listed = max(*RECALLS, *(len(right) for side in truths for right in side.values()))
+    found = _compute(metrics, similarity, image_ids, caption_ids, JUDGED, listed)
+    return ECCVCaption(**{side: _percent(found, side) for side in ("i2t", "t2i")})
+
+
+def _percent(found: dict[str, float], side: str) -> Judged:
+    names = {
+        "map_at_r": "eccv_map_at_r", "r_precision": "eccv_rprecision", "r1": "eccv_r1",
+        "cxc_r1": "cxc_r1", "cxc_r5": "cxc_r5", "cxc_r10": "cxc_r10",
+    }  # fmt: skip
+    return Judged(**{ours: 100 * found[f"{theirs}/{side}"] for ours, theirs in names.items()})
+
+
+def _image_ids(metrics: Any, caption_ids: np.ndarray, image_of_text: np.ndarray) -> np.ndarray:
+    """(n_images,) COCO's id of each row, by its captions. Raises RunError where they say different things."""
+    if sorted(caption_ids.tolist()) != sorted(np.asarray(metrics.coco_ids).tolist()):
+        raise RunError("these caption ids are not those of COCO's 25,000 test captions.")
+    owner = np.array([metrics.coco_gts["t2i"][caption][0] for caption in caption_ids.tolist()])
+    image_ids = np.zeros(int(image_of_text.max()) + 1, np.int64)
+    image_ids[image_of_text] = owner
+    mixed = np.flatnonzero(image_ids[image_of_text] != owner)
+    if len(mixed) or len(set(image_ids.tolist())) < len(image_ids):
+        where = f", as in line {mixed[0] + 1}" if len(mixed) else ""
+        raise RunError(f"these caption ids do not stand in the order of the captions: they mix images{where}.")
+    return image_ids
+
+
+def _compute(
+    metrics: Any, similarity: Tensor, image_ids: np.ndarray, caption_ids: np.ndarray, names: Sequence[str], listed: int
+) -> dict[str, float]:
+    i2t = _ranked(similarity, image_ids, caption_ids, listed)
+    t2i = _ranked(similarity.T, caption_ids, image_ids, listed)
     with contextlib.redirect_stderr(io.StringIO()):  # it shows progress bars whatever one asks for
-        found = metrics.compute_all_metrics(i2t, t2i, target_metrics=METRICS, Ks=(1, 5, 10))
+        found = metrics.compute_all_metrics(i2t, t2i, target_metrics=names, Ks=RECALLS)
     return {f"{name}/{direction}": float(value) for name, both in found.items() for direction, value in both.items()}
 
 
@@ -68,11 +115,11 @@ def _library() -> Any:
     return Metrics()
 
 
-def _ranked(similarity: Tensor, queries: np.ndarray, items: np.ndarray) -> dict[int, list[int]]:
+def _ranked(similarity: Tensor, queries: np.ndarray, items: np.ndarray, listed: int) -> dict[int, list[int]]:
     """Query id -> ids of its best items, best first; among equal scores the earlier item first."""
     lists: list[list[int]] = []
     for rows in similarity.split(ROWS):
-        best = rows.topk(min(LISTED, rows.shape[1]), dim=1).indices.sort(dim=1).values
+        best = rows.topk(min(listed, rows.shape[1]), dim=1).indices.sort(dim=1).values
         order = rows.gather(1, best).sort(dim=1, descending=True, stable=True).indices
         lists += items[best.gather(1, order).cpu().numpy()].tolist()
     return dict(zip(queries.tolist(), lists, strict=True))

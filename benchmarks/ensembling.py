@@ -71,7 +71,8 @@ def ensemble_of(
     }
     code_hash = method_code_hash([file for member in members for file in member.entry.files])
     similarity = ensemble([s.similarity for s in scored])
-    record, details = measured(_identity(records), similarity, members[0].test, code_hash, accelerator, told)
+    test = members[0].test
+    record, details = measured(_identity(records), similarity, test, code_hash, accelerator, told, console)
     console.print(f"record: {write_record(record, details, output / 'results')}", soft_wrap=True)
     return record
 

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from benchmarks.atomic import write_whole
+from benchmarks.eccv_table import read_eccv
 from benchmarks.errors import RunError
 from benchmarks.formats import FORMATS
 from benchmarks.page import make_page
@@ -35,7 +36,7 @@ def write_leaderboard(results_dir: Path, formats: Sequence[str] = ("md",)) -> tu
         details_of=lambda record: details[record.id],
         current_hash_of=lambda record: hash_of(record.method, record.variant),
     )
-    page, conflicts = make_page(runs, read_published())
+    page, conflicts = make_page(runs, read_published(), read_eccv())
     written = [_write(results_dir / f"{NAME}.{suffix}", render(page)) for suffix, render in renderers]
     return written, damaged + conflicts
 

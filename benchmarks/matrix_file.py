@@ -7,17 +7,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks import eccv
 from benchmarks.errors import RunError
+from benchmarks.judgements import BENCHMARK as JUDGED_BENCHMARK
 from benchmarks.protocol import evaluate_matrix
 from benchmarks.records import Metrics
 from benchmarks.scoring import as_metrics
+from datasets.caption_ids import read_caption_ids
 from datasets.spec import BenchmarkSpec, DatasetSpec, dataset_names, find_spec, nearest
 
 
-def evaluate_matrix_file(path: Path, benchmark: str) -> dict[str, Metrics]:
+def evaluate_matrix_file(path: Path, benchmark: str, caption_ids: Path | None = None) -> dict[str, Metrics]:
     """Benchmark -> metrics of a .npy matrix: rows = images, columns = captions, both in file order.
 
-    Raises RunError where the benchmark is unknown or the matrix is not of its size.
+    caption_ids: file with COCO's id of every column, for ECCV Caption and CxC beside coco-5k. Raises RunError where the
+    benchmark is unknown or the matrix is not of its size, RunError or DataError where the ids are not COCO's.
     """
     dataset, spec = find_benchmark(benchmark)
     similarity = _read(path)
@@ -29,7 +33,13 @@ def evaluate_matrix_file(path: Path, benchmark: str) -> dict[str, Metrics]:
             f"(columns), both in file order; save the whole test split's matrix."
         )
     image_of_text = torch.arange(texts) // dataset.captions_per_image
-    return {benchmark: as_metrics(evaluate_matrix(similarity, image_of_text, spec.folds))}
+    metrics = as_metrics(evaluate_matrix(similarity, image_of_text, spec.folds))
+    if caption_ids is None:
+        return {benchmark: metrics}
+    if benchmark != JUDGED_BENCHMARK:
+        raise RunError(f"--caption-ids {caption_ids}: ECCV Caption and CxC belong to {JUDGED_BENCHMARK}; leave it out.")
+    found = eccv.judged(similarity, read_caption_ids(caption_ids, texts), image_of_text.numpy())
+    return {benchmark: metrics.model_copy(update={"eccv": found})}
 
 
 def find_benchmark(name: str) -> tuple[DatasetSpec, BenchmarkSpec]:

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.eccv_table import PrintedECCV, eccv_table
 from benchmarks.hosts import AgainstHost, against_hosts
+from benchmarks.judgements import BENCHMARK as JUDGED_BENCHMARK
 from benchmarks.origin import COST, ORIGIN, cost, encoder_notes, origin
 from benchmarks.published import Published, name_words
 from benchmarks.records import Direction, Metrics
@@ -63,8 +65,13 @@ PRINTED = [
 ]  # fmt: skip
 
 
-def make_page(runs: Sequence[Run], published: Sequence[Published]) -> tuple[Page, list[str]]:
-    """The page, and a sentence for each run that cannot stand beside the others. runs: in the order of `make_runs`."""
+def make_page(
+    runs: Sequence[Run], published: Sequence[Published], judged: Sequence[PrintedECCV] = ()
+) -> tuple[Page, list[str]]:
+    """The page, and a sentence for each run that cannot stand beside the others. runs: in the order of `make_runs`.
+
+    judged: what papers print of ECCV Caption.
+    """
     measured = {b for run in runs for b in run.scores}
     benchmarks = sorted(measured | {p.benchmark for p in published}, key=lambda b: (b not in measured, b))
     sections, problems = [], []
@@ -72,17 +79,19 @@ def make_page(runs: Sequence[Run], published: Sequence[Published]) -> tuple[Page
         fitting, sentences = on_one_test_set(benchmark, [run for run in runs if benchmark in run.scores])
         problems += sentences
         printed = [p for p in published if p.benchmark == benchmark]
-        sections.append(_section(benchmark, make_rows(benchmark, fitting), printed))
+        judged_here = judged if benchmark == JUDGED_BENCHMARK else ()
+        sections.append(_section(benchmark, make_rows(benchmark, fitting), printed, judged_here))
     return Page(TITLE, SOURCE, ABOUT, sections), problems
 
 
-def _section(benchmark: str, rows: list[Row], published: list[Published]) -> Section:
+def _section(benchmark: str, rows: list[Row], published: list[Published], judged: Sequence[PrintedECCV]) -> Section:
+    shown = overrides_shown(rows)
     printed = [_published_table(published)] if published else []
+    printed = [table for table in (eccv_table(rows, shown, judged),) if table] + printed
     if not rows:
         return Section(benchmark, "No run of this benchmark has been recorded yet.", printed)
     metrics = rows[0].metrics[0]
     about = {"images": metrics.n_images, "captions": metrics.n_texts, "folds": metrics.folds}
-    shown = overrides_shown(rows)
     against, lonely = against_hosts(rows)
     tables = [
         _results_table(rows, shown, published),

@@ -77,6 +77,24 @@ class Direction(Part):
         return self.r1 + self.r5 + self.r10
 
 
+class Judged(Part):
+    """One direction where people judged which other pairs match as well, in percent."""
+
+    map_at_r: float = Field(ge=0, le=100, description="mAP@R of ECCV Caption")
+    r_precision: float = Field(ge=0, le=100, description="R-Precision of ECCV Caption")
+    r1: float = Field(ge=0, le=100, description="R@1 of ECCV Caption")
+    cxc_r1: float = Field(ge=0, le=100, description="R@1 of CxC")
+    cxc_r5: float = Field(ge=0, le=100, description="R@5 of CxC")
+    cxc_r10: float = Field(ge=0, le=100, description="R@10 of CxC")
+
+
+class ECCVCaption(Part):
+    """ECCV Caption and CxC, which extend the right pairs of coco-5k."""
+
+    i2t: Judged = Field(description="captions ranked for an image")
+    t2i: Judged = Field(description="images ranked for a caption")
+
+
 class Metrics(Part):
     """What one benchmark measured."""
 
@@ -86,6 +104,7 @@ class Metrics(Part):
     n_images: int = Field(ge=1, description="test images, all folds together")
     n_texts: int = Field(ge=1, description="test captions, all folds together")
     folds: int = Field(1, ge=1, description="equal consecutive folds of images whose metrics are averaged")
+    eccv: ECCVCaption | None = Field(None, description="ECCV Caption and CxC; None: not measured")
 
     @model_validator(mode="after")
     def _adds_up(self) -> Metrics:

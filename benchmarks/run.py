@@ -24,6 +24,7 @@ from benchmarks.divergence import collapse, rankable
 from benchmarks.engine import Trainer, TrainingState
 from benchmarks.errors import RunError
 from benchmarks.job import Job, RunOptions, data_contents
+from benchmarks.judgements import missing_for_judgements, with_judgements
 from benchmarks.protocol import ensemble
 from benchmarks.records import Details, Epoch, Record, RunIdentity, read_record, record_path, write_record
 from benchmarks.scoring import benchmark_results
@@ -41,6 +42,8 @@ def run(options: RunOptions, seeds: list[int], accelerator: Accelerator, console
     jobs = jobs_to_train(job)
     for one in jobs:
         one.require_files()
+    if missing := missing_for_judgements(job.dataset):
+        console.print(missing, soft_wrap=True)
     if jobs != [job]:
         return [_run_ensemble(job, jobs, seed, accelerator, console) for seed in seeds]
     chosen = seeds if job.trains else seeds[:1]  # without training every seed gives the same
@@ -200,7 +203,7 @@ def _file(
         "recipe_sources": job.recipe.sources,
         "command": job.options.command(identity.seed),
     }
-    record, details = measured(identity, similarity, job.split("test"), job.code_hash, accelerator, trained)
+    record, details = measured(identity, similarity, job.split("test"), job.code_hash, accelerator, trained, console)
     if job.trains and record.diverged is None:
         record = record.model_copy(update={"diverged": collapse(record.metrics)})
     if accelerator.is_main_process:
@@ -217,9 +220,12 @@ def measured(
     code_hash: str,
     accelerator: Accelerator,
     trained: dict[str, Any],
+    console: Console,
 ) -> tuple[Record, dict[str, Details]]:
     """The record of a run and its per-query details. trained: the fields that tell of its training."""
     metrics, details = benchmark_results(similarity, test)
+    if accelerator.is_main_process:
+        metrics = with_judgements(metrics, similarity, test, lambda line: console.print(line, soft_wrap=True))
     record = Record(
         **identity.model_dump(),
         **read_of([test]) | trained,
