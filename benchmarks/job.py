@@ -26,7 +26,6 @@ from methods.base import Method, MethodConfig
 from methods.hosting import resolve_entry
 from methods.registry import find_method
 
-
 WHOLE = ", whole"  # behind the name of what was hashed from end to end
 
 
@@ -222,6 +221,6 @@ def run_flags(method: Method, test: Split, limit: int | None) -> list[str]:
         "extra_pretraining": method.extra_pretraining,
         "simulated_inputs": bool({*inputs.image_sidecars, *inputs.text_sidecars} & set(spec.simulated)),
         "limited": limit is not None,
-        "nonstandard_size": any(benchmark.images != test.n_images for benchmark in spec.benchmarks),
+        "nonstandard_size": any(b.images not in (None, test.n_images) for b in spec.benchmarks),
     }
     return [flag for flag, holds in conditions.items() if holds]

@@ -40,7 +40,7 @@ def _datasets() -> Listing:
 def _benchmarks() -> Listing:
     specs = [find_spec(name) for name in dataset_names()]
     return ("benchmark", "data set", "test images", "folds"), [
-        (b.name, s.name, str(b.images), str(b.folds)) for s in specs for b in s.benchmarks
+        (b.name, s.name, str(b.images or "all"), str(b.folds)) for s in specs for b in s.benchmarks
     ]
 
 

@@ -25,11 +25,12 @@ def evaluate_matrix_file(path: Path, benchmark: str, caption_ids: Path | None = 
     """
     dataset, spec = find_benchmark(benchmark)
     similarity = _read(path)
-    texts = spec.images * dataset.captions_per_image
-    if similarity.shape != (spec.images, texts):
-        rows, columns = similarity.shape
+    rows, columns = similarity.shape
+    images = spec.images or rows
+    texts = images * dataset.captions_per_image
+    if (rows, columns) != (images, texts):
         raise RunError(
-            f"{path} is {rows} x {columns}, but {benchmark} has {spec.images} images (rows) and {texts} captions "
+            f"{path} is {rows} x {columns}, but {benchmark} has {images} images (rows) and {texts} captions "
             f"(columns), both in file order; save the whole test split's matrix."
         )
     image_of_text = torch.arange(texts) // dataset.captions_per_image

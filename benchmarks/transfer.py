@@ -26,9 +26,8 @@ SOURCE = "Made from the records by `python harness.py transfer`; do not edit."
 ABOUT = (
     ("Rows", "A checkpoint that was trained on one data set and tested on another, without any training there "
      "(zero-shot). One row per checkpoint. Protocol and marks are the leaderboard's, where none of these rows stands."),
-    ("Published", "As printed; the training data are not part of the printed table. No description of N24News and "
-     "RSITMD is shipped, because the sizes of their test sets are not in our sources: a YAML of your own measures "
-     "them."),
+    ("Published", "As printed; neither the training data nor the size of the test set is part of the printed table. "
+     "Ours of N24News and RSITMD are therefore all images of the test split at hand."),
 )  # fmt: skip
 NOT_SHOWN = {"limited", "nonstandard_size"}
 
@@ -82,23 +81,23 @@ def make_page(records: Iterable[Record], published: list[CrossDomain]) -> Page:
     hash_of = cache(current_code_hash)
     shown = [r for r in records if TRANSFER in r.flags and not NOT_SHOWN & set(r.flags)]
     benchmarks = sorted({name for record in shown for name in record.metrics})
-    sections = [_measured(name, [r for r in shown if name in r.metrics], hash_of) for name in benchmarks]
+    sections = [_measured(name, [r for r in shown if name in r.metrics], hash_of, published) for name in benchmarks]
     measured = {record.dataset.lower() for record in shown}
     for name in dict.fromkeys(p.dataset for p in published):
-        where = "Measured rows stand under their benchmark" if name.lower() in measured else "No run has been recorded"
-        sections.append(_published(name, where, [p for p in published if p.dataset == name]))
+        if name.lower() not in measured:
+            sections.append(Section(name, "No run has been recorded.", _printed_tables(name, published)))
     return Page(TITLE, SOURCE, ABOUT, sections)
 
 
-def _measured(benchmark: str, records: list[Record], hash_of: Any) -> Section:
+def _measured(benchmark: str, records: list[Record], hash_of: Any, published: list[CrossDomain]) -> Section:
+    """What was measured, with what others printed of the same data set below it."""
     ordered = sorted(records, key=lambda r: (-r.metrics[benchmark].rsum, r.id))
     marks = {r.id: _marks(r, hash_of(r.method, r.variant)) for r in ordered}
     rows = [[System(r.method, r.variant), _cell(marks[r.id]), *_cells(r, r.metrics[benchmark])] for r in ordered]
     used = {mark for names in marks.values() for mark in names}
     legend = [f"{symbol} {meaning}." for mark, (symbol, meaning) in MARKS.items() if mark in used]
-    return Section(
-        benchmark, _size(ordered[0].metrics[benchmark]), [Table("transfer", "Measured", MEASURED, rows, legend)]
-    )
+    tables = [Table("transfer", "Measured", MEASURED, rows, legend), *_printed_tables(ordered[0].dataset, published)]
+    return Section(benchmark, _sizes([r.metrics[benchmark] for r in ordered]), tables)
 
 
 def _marks(record: Record, current: str | None) -> list[str]:
@@ -116,11 +115,18 @@ def _cells(record: Record, m: Metrics) -> list[Any]:
     return [*told, *recalls, m.rsum, record.weights[:8]]
 
 
+def _sizes(metrics: list[Metrics]) -> str:
+    """That of the test set; of several, where a benchmark's size is not fixed, all of them."""
+    return " / ".join(dict.fromkeys(map(_size, metrics)))
+
+
 def _size(metrics: Metrics) -> str:
     folds = f"; mean of {metrics.folds} folds" if metrics.folds > 1 else ""
     return f"{metrics.n_images:,} images, {metrics.n_texts:,} captions{folds}."
 
 
-def _published(dataset: str, where: str, printed: list[CrossDomain]) -> Section:
+def _printed_tables(dataset: str, published: list[CrossDomain]) -> list[Table]:
+    """One table of what is printed of a data set, best first; none where nothing is."""
+    printed = [p for p in published if p.dataset.lower() == dataset.lower()]
     rows = [[p.method, *p.recalls, p.rsum, p.source] for p in sorted(printed, key=lambda p: (-p.rsum, p.method))]
-    return Section(dataset, f"{where}.", [Table("published", "Published", PRINTED, rows)])
+    return [Table("published", "Published", PRINTED, rows)] if rows else []

@@ -144,7 +144,7 @@ class _Checker:
         by = f"image ids from {ids.name}" if ids.exists() else f"no {ids.name}: images by position"
         self.report.found.append(f"{path.name}: {layout.n_texts:,} captions of {layout.n_images:,} images ({by})")
         for benchmark in self.dataset.spec.benchmarks if split == "test" else []:
-            if benchmark.images != layout.n_images:
+            if benchmark.images not in (None, layout.n_images):
                 self.report.problems.append(
                     f"{path} has {layout.n_images:,} images, but benchmark {benchmark.name} expects "
                     f"{benchmark.images:,}; use the official test files, or results will not be comparable."

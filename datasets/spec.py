@@ -22,10 +22,13 @@ class Spec(BaseModel):
 
 
 class BenchmarkSpec(Spec):
-    """A fixed task on the test split. images: how many it has in all; folds: consecutive equal parts, averaged."""
+    """A task on the test split. images: how many it has in all, None = whatever the split holds.
+
+    folds: consecutive equal parts, averaged.
+    """
 
     name: str
-    images: int = Field(ge=1)
+    images: int | None = Field(None, ge=1)
     folds: int = Field(1, ge=1)
     title: str = ""
 

@@ -13,7 +13,7 @@ def write(tmp_path, text):
 
 
 def test_shipped_data_sets_and_their_benchmarks():
-    assert dataset_names() == ["coco", "coco-test", "demo", "f30k", "f8k"]
+    assert dataset_names() == ["coco", "coco-test", "demo", "f30k", "f8k", "n24news", "rsitmd"]
     benchmarks = {b.name: (b.images, b.folds) for name in dataset_names() for b in find_spec(name).benchmarks}
     assert benchmarks == {
         "f30k-1k": (1000, 1),
@@ -23,6 +23,8 @@ def test_shipped_data_sets_and_their_benchmarks():
         "f8k-1k": (1000, 1),
         "demo-500": (500, 1),
         "demo-100": (500, 5),
+        "n24news-test": (None, 1),  # no source says how many images
+        "rsitmd-test": (None, 1),
     }
 
 

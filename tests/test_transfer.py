@@ -16,7 +16,7 @@ from benchmarks.protocol import evaluate_matrix
 from benchmarks.records import read_records
 from benchmarks.run import run
 from benchmarks.transfer import CROSS_DOMAIN, make_page, read_cross_domain, write_transfer
-from tests.stores import Store
+from tests.stores import Store, make_details
 from tests.trees import write_coco, write_f30k
 
 SMALL = {"text.bert": None, "embed_size": 32, "train.batch_size": 8, "train.epochs": 1}
@@ -153,8 +153,14 @@ def test_published_rows_are_those_of_the_file():
     assert rows[0] == ["CLIP+VSD dagger", "18.4", "34.7", "44.2", "18.5", "41.1", "55.5", "212.4",
                        "VSD cross-domain table"]  # fmt: skip
     store = Store()
-    add(store, 0.5, dataset="rsitmd")
-    assert shown(store)["RSITMD"][0] == "Measured rows stand under their benchmark."
+    details = make_details(0.5)
+    told = {"flags": ["transfer"], "recipe": {"trained_on": "coco"}, "weights": "0123456789abcdef"}
+    store.add_details({"rsitmd-test": details}, dataset="rsitmd", **told)
+    page = make_page(store.records, read_cross_domain())
+    assert [section.title for section in page.sections] == ["rsitmd-test", "N24News"]
+    assert [table.title for table in page.sections[0].tables] == ["Measured", "Published"]
+    assert page.sections[0].tables[1].texts()[0][0] == "CLIP+VSD dagger"
+    assert page.sections[0].intro == "40 images, 200 captions."
 
 
 def test_printed_rsums_are_the_sums_of_their_recalls():
