@@ -22,7 +22,7 @@ def test_a_benchmark_without_a_size_takes_the_matrix_as_it_is(benchmark, caption
 def test_captions_that_are_no_multiple_of_the_images_are_refused(tmp_path):
     path = tmp_path / "sims.npy"
     np.save(path, np.zeros((7, 34)))
-    with pytest.raises(RunError, match="is 7 x 34, but rsitmd-test has 7 images .* and 35 captions"):
+    with pytest.raises(RunError, match=r"is 7 x 34, but rsitmd-test has 7 images .* and 35 captions"):
         evaluate_matrix_file(path, "rsitmd-test")
     with pytest.raises(RunError, match="f30k-1k has 1000 images"):
         evaluate_matrix_file(path, "f30k-1k")
