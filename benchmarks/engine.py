@@ -147,12 +147,14 @@ class Trainer:
     ) -> None:
         state, began = self.state, time.monotonic()
         self._set_learning_rate()
-        loss_sum = torch.tensor(state.loss_sum, device=self.accelerator.device)
+        device = self.accelerator.device  # the sums stay there: to read one is to wait for the step
+        loss_sum, skipped = torch.tensor(state.loss_sum, device=device), torch.zeros((), device=device)
         try:
             for batch in self._epoch_batches():
                 progress = Progress(state.step, state.epoch, self._phases())
-                terms = self._step(model, optimizer, batch.to(self.accelerator.device), progress)
+                terms, unusable = self._step(model, optimizer, batch.to(device), progress)
                 loss_sum += terms["total"].detach().nan_to_num(0, 0, 0)
+                skipped += unusable
                 if state.step % SHOWN_EVERY == 0:
                     self._show(terms, show)
                 state.step += 1
@@ -160,6 +162,8 @@ class Trainer:
                 self._stop_if_asked(stop)
         finally:
             state.loss_sum = float(loss_sum)
+            new = int(skipped)
+            state.skipped, state.epoch_skipped = state.skipped + new, state.epoch_skipped + new
             state.step_seconds += time.monotonic() - began
 
     def _epoch_batches(self) -> Any:
@@ -191,32 +195,32 @@ class Trainer:
 
     def _step(
         self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, progress: Progress
-    ) -> dict[str, Tensor]:
-        """One optimiser step; a step whose loss or gradient is not finite changes no parameter and is counted."""
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """One optimiser step: the loss terms, and 1.0 where loss or gradient is not finite, else 0.0.
+
+        Such a step changes no parameter and no moment. The device decides that by itself, in the fused optimiser.
+        """
         model.train()
         seed = np.random.SeedSequence([self.seed, progress.step, self.accelerator.process_index])
         torch.manual_seed(int(seed.generate_state(1)[0]))
         self.method.before_step(progress)
         terms = model(batch, progress)
-        applied = self._everywhere_finite(terms["total"])
-        if applied:
-            self.accelerator.backward(terms["total"])
-            self._drop_frozen_gradients(progress)
-            applied = bool(self.accelerator.clip_grad_norm_(self.parameters, self.recipe.optim.grad_clip).isfinite())
-        if applied:
-            optimizer.step()
-        else:
-            self.state.skipped += 1
-            self.state.epoch_skipped += 1
+        self.accelerator.backward(terms["total"])
+        self._drop_frozen_gradients(progress)
+        norm = self.accelerator.clip_grad_norm_(self.parameters, self.recipe.optim.grad_clip)
+        unusable = self._unusable(terms["total"], norm)
+        self.optimizer.found_inf = unusable  # where it is 1, the fused kernels leave everything as it is
+        optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         self.method.after_step(progress)
-        return terms
+        return terms, unusable
 
-    def _everywhere_finite(self, total: Tensor) -> bool:
-        finite = total.detach().isfinite()
+    def _unusable(self, total: Tensor, norm: Tensor) -> Tensor:
+        """1.0 where the loss or the norm of the gradient is not finite in some process, else 0.0; on the device."""
+        unusable = (~(total.detach().isfinite() & norm.isfinite())).float()
         if self.accelerator.num_processes > 1:
-            finite = self.accelerator.reduce(finite.float(), "mean") == 1
-        return bool(finite)
+            unusable = self.accelerator.reduce(unusable, "sum").clamp(max=1)
+        return unusable
 
     def _stop_if_asked(self, stop: StopRequest) -> None:
         """Raises Interrupted in every process after the same step, whichever of them was asked to stop."""
@@ -248,7 +252,8 @@ class Trainer:
             group["lr"] = group["initial_lr"] * self.recipe.optim.decay_factor**decays
 
     def _show(self, terms: dict[str, Tensor], show: Callable[[int, int, dict[str, float]], None]) -> None:
-        values = {name: float(value.detach()) for name, value in terms.items()}
+        numbers = torch.stack([value.detach().float() for value in terms.values()]).tolist()  # one reading for all
+        values = dict(zip(terms, numbers, strict=True))
         show(self.state.epoch, self.state.step, values)
         if self.log:
             for name, value in values.items():

@@ -14,6 +14,7 @@ KINDS: dict[str, type[torch.optim.Optimizer]] = {"adamw": torch.optim.AdamW, "ad
 def build_optimizer(method: Method, optim: Optim) -> torch.optim.Optimizer:
     """AdamW or Adam over the method's groups, in their order; each keeps its `initial_lr` for the schedule.
 
+    Fused: all parameters of a device in one pass, and a step is left out where the optimiser's `found_inf` is 1.
     Raises MethodError where a trained parameter is in no group or in two.
     """
     groups = method.parameter_groups()
@@ -27,7 +28,7 @@ def build_optimizer(method: Method, optim: Optim) -> torch.optim.Optimizer:
         }
         for group in groups
     ]
-    return KINDS[optim.name](options, lr=optim.lr, weight_decay=optim.weight_decay)
+    return KINDS[optim.name](options, lr=optim.lr, weight_decay=optim.weight_decay, fused=True)
 
 
 def _require_each_once(method: Method, groups: list[Group]) -> None:

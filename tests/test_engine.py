@@ -6,7 +6,7 @@ import torch
 from benchmarks.engine import Trainer, make_accelerator
 from benchmarks.errors import RunError
 from datasets.precomp import open_dataset
-from methods.base import EmbeddingMethod, Group, MethodConfig
+from methods.base import EmbeddingMethod, Group, MethodConfig, Progress
 from methods.recipe import resolve
 from tests.trees import write_f30k
 
@@ -35,20 +35,77 @@ class Toy(EmbeddingMethod):
         self.seen.append((progress, self.image.weight.detach().clone()))
 
 
+class Faulty(Toy):
+    """A toy whose step 1 has a loss that is not finite, and whose step 3 has such a gradient beside a finite loss."""
+
+    def objective(self, features, ids, progress):
+        total = super().objective(features, ids, progress)["total"]
+        if progress.step == 1:
+            total = total + (features["image"] * torch.nan).sum()
+        if progress.step == 3:
+            total = total + (features["text"].sum() * 0).sqrt()  # 0, and its gradient is inf · 0
+        return {"total": total}
+
+
 @pytest.fixture
-def train(tmp_path, accelerator, quiet):
+def trainer(tmp_path, accelerator, quiet):
     write_f30k(tmp_path)
     dataset = open_dataset("f30k", tmp_path)
 
-    def call(**overrides):
+    def make(kind=Toy, **overrides):
         values = {"train.epochs": 4, "train.batch_size": 10, "train.select": "last", **overrides}
-        recipe = resolve(Toy, "toy", "f30k", overrides=values)
-        method = Toy(MethodConfig())
+        recipe = resolve(kind, "toy", "f30k", overrides=values)
+        method = kind(MethodConfig())
         split = dataset.split("train", method.inputs())
-        trainer = Trainer(method, recipe, split, None, tmp_path / "run", 0, accelerator, quiet, {})
-        return method, trainer, trainer.run()
+        return method, Trainer(method, recipe, split, None, tmp_path / "run", 0, accelerator, quiet, {})
+
+    return make
+
+
+@pytest.fixture
+def train(trainer):
+    def call(**overrides):
+        method, made = trainer(**overrides)
+        return method, made, made.run()
 
     return call
+
+
+def copies(method, optimizer):
+    """Every parameter and every tensor of the optimiser's state."""
+    states = [optimizer.state[p] for p in method.parameters()]
+    return [p.detach().clone() for p in method.parameters()] + [v.clone() for s in states for v in s.values()]
+
+
+def test_a_step_that_is_not_finite_changes_no_parameter_and_no_moment_and_is_counted(trainer):
+    method, made = trainer(Faulty, **{"phases.images": {"epoch": 0}, "train.epochs": 1})
+    step, changed = made._step, []
+
+    def watched(model, optimizer, batch, progress):
+        before = copies(method, made.optimizer)
+        found = step(model, optimizer, batch, progress)
+        after = copies(method, made.optimizer)
+        changed.append(len(before) != len(after) or not all(map(torch.equal, before, after)))
+        return found
+
+    made._step = watched
+    state = made.run()
+    assert changed == [True, False, True, False, True, True]
+    assert (state.step, state.skipped) == (6, 2)
+    assert torch.tensor([state.loss_sum, *(entry["loss"] for entry in state.history)]).isfinite().all()
+
+
+def test_a_step_never_waits_for_the_device(trainer, monkeypatch):
+    method, made = trainer()
+    batch = next(iter(made._epoch_batches()))
+
+    def refuse(tensor, *args):
+        raise AssertionError("a value was read in the middle of a step")
+
+    for name in ("__bool__", "__int__", "__float__", "item", "tolist", "numpy"):
+        monkeypatch.setattr(torch.Tensor, name, refuse)
+    for number in range(2):
+        made._step(method, made.optimizer, batch, Progress(number))
 
 
 def test_the_learning_rate_falls_at_the_beginning_of_its_epochs(train):

@@ -46,3 +46,19 @@ def test_a_forgotten_or_doubled_parameter_is_an_error():
     method.parameter_groups = lambda: [Group("a", [*method.parameters(), method.a.weight])]
     with pytest.raises(MethodError, match="twice"):
         build_optimizer(method, Optim())
+
+
+def test_a_fused_step_equals_adamw_written_out():
+    torch.manual_seed(0)
+    method = Two(MethodConfig())
+    optimizer = build_optimizer(method, Optim(lr=0.01, weight_decay=0.1))
+    weight, moments = method.a.weight.detach().clone(), [torch.zeros(2, 2), torch.zeros(2, 2)]
+    for step in range(1, 4):
+        gradient = torch.randn(2, 2)
+        method.a.weight.grad = gradient.clone()
+        optimizer.step()
+        moments[0] = 0.9 * moments[0] + 0.1 * gradient
+        moments[1] = 0.999 * moments[1] + 0.001 * gradient**2
+        first, second = moments[0] / (1 - 0.9**step), moments[1] / (1 - 0.999**step)
+        weight = weight * (1 - 0.01 * 0.1) - 0.01 * first / (second.sqrt() + 1e-8)
+        torch.testing.assert_close(method.a.weight.detach(), weight)
