@@ -77,7 +77,7 @@ LATEX = {
     **{c: f"\\{c}" for c in "&%$#_{}"},
     "±": r"$\pm$", "–": "--", "−": "$-$", "∞": r"$\infty$", "→": r"$\to$", "†": r"$\dagger$",  # noqa: RUF001
     "‡": r"$\ddagger$", "§": r"\S{}", "¶": r"\P{}", "‖": r"$\Vert$", "◆": r"$\blacklozenge$", "△": r"$\triangle$",
-    "▽": r"$\triangledown$", "◇": r"$\lozenge$", "○": r"$\circ$",
+    "▽": r"$\triangledown$", "◇": r"$\lozenge$", "○": r"$\circ$", "⊗": r"$\otimes$",
 }  # fmt: skip
 
 

@@ -81,6 +81,16 @@ def encoder_notes(rows: list[Row]) -> list[str]:
     return [f"{note}." for note in sorted(set(notes))]
 
 
+def skipped_notes(rows: list[Row]) -> list[str]:
+    """Runs that left steps out."""
+    return [
+        f"{row.system}, seed {r.seed}: {r.skipped_steps:,} of {r.steps:,} steps skipped (loss or gradient not finite)."
+        for row in rows
+        for r in row.records
+        if r.skipped_steps
+    ]
+
+
 def cost(row: Row) -> list[Any]:
     """The cells of COST: means over seeds."""
     return [

@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.eccv_table import PrintedECCV, eccv_table
 from benchmarks.hosts import AgainstHost, against_hosts
 from benchmarks.judgements import BENCHMARK as JUDGED_BENCHMARK
-from benchmarks.origin import COST, ORIGIN, cost, encoder_notes, origin
+from benchmarks.origin import COST, ORIGIN, cost, encoder_notes, origin, skipped_notes
 from benchmarks.published import Published, name_words
 from benchmarks.records import Direction, Metrics
 from benchmarks.rows import MARKS, Row, Run, make_rows, on_one_test_set, overrides_shown
@@ -58,6 +58,8 @@ HOST = [
     Column("95 % interval", "difference", signed=True), Column("p", "p", 4), Column("p (Holm)", "p_holm", 4),
     Column("Differing settings", "differing", left=True),
 ]  # fmt: skip
+DIVERGED = [METHOD, OVERRIDES, Column("Seed", "seed"), RSUM, Column("Why", "why", left=True)]
+NO_ROW = ("These runs measure nothing of their methods: they have no rank and no part in a mean over seeds.",)
 PRINTED = [
     METHOD, Column("Setting", "setting", left=True), Column("Image inputs", "features", left=True),
     Column("Text", "text", left=True), Column("Ensemble", "ensemble", left=True), *RECALLS, RSUM,
@@ -78,25 +80,41 @@ def make_page(
     for benchmark in benchmarks:  # what was measured comes first
         fitting, sentences = on_one_test_set(benchmark, [run for run in runs if benchmark in run.scores])
         problems += sentences
+        rows = make_rows(benchmark, [run for run in fitting if not run.record.diverged])
+        diverged = make_rows(benchmark, [run for run in fitting if run.record.diverged])
         printed = [p for p in published if p.benchmark == benchmark]
         judged_here = judged if benchmark == JUDGED_BENCHMARK else ()
-        sections.append(_section(benchmark, make_rows(benchmark, fitting), printed, judged_here))
+        sections.append(_section(benchmark, rows, diverged, printed, judged_here))
     return Page(TITLE, SOURCE, ABOUT, sections), problems
 
 
-def _section(benchmark: str, rows: list[Row], published: list[Published], judged: Sequence[PrintedECCV]) -> Section:
+def _section(
+    benchmark: str,
+    rows: list[Row],
+    diverged: list[Row],
+    published: list[Published],
+    judged: Sequence[PrintedECCV],
+) -> Section:
+    """diverged: rows of the runs that are listed apart."""
     shown = overrides_shown(rows)
-    printed = [_published_table(published)] if published else []
-    printed = [table for table in (eccv_table(rows, shown, judged),) if table] + printed
+    printed = [_diverged_table(diverged)] if diverged else []
+    printed += [table for table in (eccv_table(rows, shown, judged),) if table]
+    printed += [_published_table(published)] if published else []
     if not rows:
-        return Section(benchmark, "No run of this benchmark has been recorded yet.", printed)
+        why = (
+            "Every run of this benchmark has diverged."
+            if diverged
+            else "No run of this benchmark has been recorded yet."
+        )
+        return Section(benchmark, why, printed)
     metrics = rows[0].metrics[0]
     about = {"images": metrics.n_images, "captions": metrics.n_texts, "folds": metrics.folds}
     against, lonely = against_hosts(rows)
+    notes = [*encoder_notes(rows), *skipped_notes(rows)]
     tables = [
         _results_table(rows, shown, published),
         *([_host_table(against, dict(zip(map(id, rows), shown, strict=True)), lonely)] if against or lonely else []),
-        _side_table("How the numbers came about", ORIGIN, rows, shown, origin, encoder_notes(rows)),
+        _side_table("How the numbers came about", ORIGIN, rows, shown, origin, notes),
         _side_table("What they cost", COST, rows, shown, cost),
     ]
     return Section(benchmark, _size(metrics), [*tables, *printed], about)
@@ -168,6 +186,16 @@ def _host_table(against: list[AgainstHost], shown: dict[int, str], lonely: list[
         for a in against
     ]  # fmt: skip
     return Table("against_the_host", "Against the host", HOST, cells, lonely)
+
+
+def _diverged_table(diverged: list[Row]) -> Table:
+    """A line per run: seeds diverge for reasons of their own."""
+    cells = [
+        [row.system, text, record.seed, metrics.rsum, record.diverged]
+        for row, text in zip(diverged, overrides_shown(diverged), strict=True)
+        for record, metrics in zip(row.records, row.metrics, strict=True)
+    ]
+    return Table("diverged", "Diverged", DIVERGED, cells, NO_ROW)
 
 
 def _published_table(published: list[Published]) -> Table:

@@ -31,6 +31,7 @@ MARKS = {
     "last": ("△", "the last epoch, without selection"),
     "none": ("▽", "no training, so no selection"),
     "stale": ("◇", "stale: the code behind the numbers has changed since"),
+    "diverged": ("⊗", "a run diverged: what it measured says nothing about the method"),
     "unchecked": ("○", "the code behind the numbers is not part of this checkout"),
 }
 
@@ -133,6 +134,7 @@ def make_rows(benchmark: str, runs: list[Run]) -> list[Row]:
 def _row(benchmark: str, runs: list[Run]) -> Row:
     records = tuple(run.record for run in runs)
     marks = {*records[0].flags, records[0].selection, *(run.staleness for run in runs)}
+    marks |= {"diverged"} if any(r.diverged for r in records) else set()
     return Row(
         records=records,
         metrics=tuple(r.metrics[benchmark] for r in records),

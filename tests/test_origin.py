@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.origin import COST, ORIGIN, cost, encoder_notes, extra_data, origin
+from benchmarks.origin import COST, ORIGIN, cost, encoder_notes, extra_data, origin, skipped_notes
 from benchmarks.rows import make_rows
 from tests.stores import Store
 
@@ -68,6 +68,11 @@ def test_encoders_are_noted_where_they_are_not_the_usual_ones():
     sources = {"caption_vectors": "embedded", "boxes": "as supplied", "clip_images": "simulated"}
     rows = [one_row(sidecar_sources=sources), one_row(method="hrem")]
     assert encoder_notes(rows) == ["gpo: caption_vectors by embedded."]
+
+
+def test_skipped_steps_are_noted_where_there_are_any():
+    rows = [one_row(steps=2000, skipped_steps=3), one_row(method="hrem", steps=2000)]
+    assert skipped_notes(rows) == ["gpo, seed 0: 3 of 2,000 steps skipped (loss or gradient not finite)."]
 
 
 def test_cost_is_shown_in_units_of_people():

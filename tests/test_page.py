@@ -194,3 +194,26 @@ def test_names_stay_in_their_cells(store):
     lines = [line for line in markdown(page).splitlines() if "script" in line]
     assert len(lines) == 3
     assert all("a\\|b &lt;script>" in line for line in lines)
+
+
+def test_a_diverged_run_has_no_row_and_is_listed_below(store):
+    store.add(0.5)
+    store.add(0.25, seed=1, diverged="no step of epoch 3 had a finite loss")
+    store.add(0.0, method="hrem", diverged="the embeddings have collapsed")
+    (row,) = table(store)
+    assert (row["Method"], row["n"], row["rsum"]) == ("gpo", "1", "300.0")
+    listed = [(r["Method"], r["Seed"], r["Why"]) for r in table(store, "Diverged")]
+    assert listed == [
+        ("gpo", "1", "no step of epoch 3 had a finite loss"),
+        ("hrem gpo", "0", "the embeddings have collapsed"),
+    ]
+    page, _ = make_page(store.runs(), [])
+    for _, render in FORMATS.values():
+        assert "the embeddings have collapsed" in render(page)
+
+
+def test_a_benchmark_of_diverged_runs_alone_says_so(store):
+    store.add(diverged="the embeddings have collapsed")
+    found = section(store)
+    assert [t.title for t in found.tables] == ["Diverged"]
+    assert found.intro == "Every run of this benchmark has diverged."
