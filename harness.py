@@ -264,8 +264,15 @@ def bench(
 )
 def prepare(
     dataset: DatasetName,
-    what: Annotated[str, typer.Option(help="sentences, graphs, clip; separated by commas.")] = "sentences,graphs",
-    encoder: Annotated[str, typer.Option(help="embedded, or a transformers model: a folder or a name.")] = "embedded",
+    what: Annotated[
+        str, typer.Option(help="sentences, graphs, clip, dependencies; separated by commas.")
+    ] = "sentences,graphs",
+    encoder: Annotated[
+        str,
+        typer.Option(
+            help="A transformers model (folder or name), or embedded; auto: bge-large-en-v1.5 if it is there."
+        ),
+    ] = "auto",
     dim: Annotated[int | None, typer.Option(help="Numbers of an embedded vector; default: 512.", min=1)] = None,
     splits: Annotated[str, typer.Option(help="Splits, separated by commas; default: all.")] = "",
     data_root: DataRoot = None,
@@ -278,6 +285,9 @@ def prepare(
     batch_size: Annotated[
         str, typer.Option(help="Items at a time on a GPU; auto: as many as fit. The CPU's is fixed.")
     ] = "auto",
+    dependency_parser: Annotated[
+        str, typer.Option(help="spacy:MODEL (a name or a folder), or stanza:FOLDER.")
+    ] = "spacy:en_core_web_sm",
 ) -> None:
     """Make sentence vectors, scene graphs and CLIP vectors from a data set's texts and pictures, stored beside it.
 
@@ -298,6 +308,7 @@ def prepare(
         clip_weights=clip_weights,
         images=images,
         batch_size=_batch_size(batch_size),
+        dependency_parser=dependency_parser,
     )
     prepare_files(options, console)
 

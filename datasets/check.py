@@ -206,9 +206,7 @@ class _Checker:
         return tuple(name for name, sidecars in reads.items() if sidecar in sidecars)
 
     def _check_array(self, split: str, layout: Layout, sidecar: Sidecar) -> None:
-        manifest = read_manifest(sidecar.path)
-        made = f", made by prepare: {manifest.label}" if manifest else ""
-        self.report.found.append(f"{sidecar.path.name}: {_shape(sidecar.array)} ({sidecar.spec.what}{made})")
+        self.report.found.append(f"{sidecar.path.name}: {_shape(sidecar.array)} ({_origin(sidecar)})")
         bad = non_finite_rows(sidecar.array)
         if len(bad):
             self.report.problems.append(
@@ -236,7 +234,7 @@ class _Checker:
             )
 
     def _check_pairs(self, split: str, layout: Layout, sidecar: PairsSidecar) -> None:
-        self.report.found.append(f"{sidecar.path.name}: {len(sidecar.array):,} pairs ({sidecar.spec.what})")
+        self.report.found.append(f"{sidecar.path.name}: {len(sidecar.array):,} pairs ({_origin(sidecar)})")
         texts, heads, dependents = sidecar.view(np.arange(layout.n_texts)).T
         negative = np.unique(texts[(heads < 0) | (dependents < 0)])
         if len(negative):
@@ -266,6 +264,12 @@ class _Checker:
 
 def _one_per_image(spec: SidecarSpec) -> bool:
     return spec.side == "image" and spec.rows == "image"
+
+
+def _origin(sidecar: Sidecar) -> str:
+    """What a sidecar is, and what made it if that is known."""
+    manifest = read_manifest(sidecar.path)
+    return f"{sidecar.spec.what}, made by prepare: {manifest.label}" if manifest else sidecar.spec.what
 
 
 def _shape(array: np.ndarray) -> str:

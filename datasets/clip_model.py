@@ -41,7 +41,7 @@ class CLIPEncoder:
     """
 
     name = "CLIP"
-    pooling = ""
+    pooling = revision = ""
     fitted = True  # image vectors only fit text vectors of the same weights
 
     def __init__(self, model: str = MODEL, weights: str = WEIGHTS, batch: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Sentence vectors from a transformers model, such as bge-large-en-v1.5: in a folder, or by its name in the hub."""
+"""Sentence vectors from the folder of a transformers model, such as bge-large-en-v1.5."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from datasets.batch_size import BatchSize
 from datasets.errors import DataError
+from datasets.model_files import files_print, revision
 
 BATCH = BatchSize(cpu=64, gpu=512)  # texts at a time
 LONGEST = 512  # tokens; the rest of a text is cut
@@ -25,19 +26,22 @@ class TransformersEncoder:
     """A model's word vectors, pooled.
 
     pooling: mean = their mean over the tokens, of length 1 (VSD's and VSSR's sentences); cls = that of the first token,
-    as it is (VSSR's entities). model: a folder or a name in the hub. bf16 on a GPU, float32 on the CPU.
+    as it is (VSSR's entities). folder: of the model. name: as records show it. batch: texts at a time on a GPU, None =
+    as many as fit. bf16 on a GPU, float32 on the CPU.
     """
 
     weights = ""
     fitted = False
 
-    def __init__(self, model: str, pooling: Literal["mean", "cls"] = "mean", batch: int | None = None) -> None:
-        self.model, self.pooling, self._batch = model, pooling, replace(BATCH, asked=batch)
-
-    @property
-    def name(self) -> str:
-        """The model's name; of a folder its last part."""
-        return Path(self.model).resolve().name if Path(self.model).is_dir() else self.model
+    def __init__(
+        self,
+        folder: Path,
+        name: str | None = None,
+        pooling: Literal["mean", "cls"] = "mean",
+        batch: int | None = None,
+    ) -> None:
+        self.folder, self.name, self.pooling = folder, name or folder.resolve().name, pooling
+        self._batch = replace(BATCH, asked=batch)
 
     @property
     def libraries(self) -> dict[str, str]:
@@ -49,21 +53,23 @@ class TransformersEncoder:
         """Numbers of a vector."""
         return self._loaded[1].config.hidden_size
 
-    @cached_property
+    @property
     def state(self) -> str:
-        """Fingerprint of the weights as they were loaded."""
-        digest = hashlib.sha256(self.pooling.encode())
-        for name, values in sorted(self._loaded[1].state_dict().items()):
-            digest.update(name.encode() + values.float().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        """Fingerprint of the pooling and of the model's files."""
+        return hashlib.sha256(f"{self.pooling} {self._files}".encode()).hexdigest()[:16]
+
+    @property
+    def revision(self) -> str:
+        """The model's commit in its hub, "" where it is not known."""
+        return revision(self.folder)
 
     def fit(self, texts: Sequence[str]) -> None:
         """Nothing: the model is taken as it is."""
 
     def for_entities(self) -> TransformersEncoder:
         """The same weights with the first token's vector."""
-        other = TransformersEncoder(self.model, "cls", self._batch.asked)
-        other._loaded = self._loaded
+        other = TransformersEncoder(self.folder, self.name, "cls", self._batch.asked)
+        other._loaded, other._files = self._loaded, self._files
         return other
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
@@ -88,21 +94,26 @@ class TransformersEncoder:
         return torch.nn.functional.normalize((words * valid).sum(dim=1) / valid.sum(dim=1), dim=1)
 
     @cached_property
+    def _files(self) -> str:
+        return files_print(self.folder)
+
+    @cached_property
     def _loaded(self) -> tuple[Any, Any]:
         """Tokenizer and model."""
         from transformers import AutoModel, AutoTokenizer  # heavy: only where a model is used
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
         kind = torch.bfloat16 if device == "cuda" else torch.float32
-        for local in (True, False):  # the cache first: no waiting for a network
-            try:
-                tokenizer = AutoTokenizer.from_pretrained(self.model, local_files_only=local)
-                model = AutoModel.from_pretrained(self.model, local_files_only=local, dtype=kind)
-                return tokenizer, model.to(device).eval()
-            except (OSError, ValueError) as error:
-                reason = error
-        raise DataError(
-            f"sentence encoder '{self.model}' cannot be loaded from a folder or the hub; download the model "
-            f"(bge-large-en-v1.5, say: config.json, weights, tokenizer) and give its folder with --encoder FOLDER, "
-            f"or use --encoder embedded, which needs no download."
-        ) from reason
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
+            model = AutoModel.from_pretrained(self.folder, local_files_only=True, dtype=kind)
+        except (OSError, ValueError, KeyError) as error:
+            raise DataError(
+                f"{self.folder} does not hold a sentence encoder of transformers (config.json, weights, tokenizer): "
+                f"{_first_line(error)}; name another folder with --encoder, or use --encoder embedded."
+            ) from error
+        return tokenizer, model.to(device).eval()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]

@@ -30,12 +30,14 @@ class SentenceEncoder(Protocol):
     """Texts -> vectors.
 
     name: as records show it. pooling: how a model's word vectors become one, "" where there are none. weights: which
-    ones, "" where the name says it. fitted: are its vectors comparable only with those of the same `state`?
+    ones, "" where the name says it. revision: of the model in its hub, "" where it is not known. fitted: are its
+    vectors comparable only with those of the same `state`?
     """
 
     name: str
     pooling: str
     weights: str
+    revision: str
     fitted: bool
 
     @property
@@ -75,7 +77,7 @@ class EmbeddedEncoder:
     """
 
     name = "embedded"
-    pooling = weights = ""
+    pooling = weights = revision = ""
     fitted = True
     libraries: dict[str, str] = {}  # noqa: RUF012 - none matters
 

@@ -51,3 +51,23 @@ def save_tiny_clip(folder: Path, seed: int = 0) -> tuple[Path, Path]:
             torch.nn.init.normal_(values, std=0.3)
     save_file(model.state_dict(), weights)
     return configuration, weights
+
+
+def save_tiny_spacy(folder: Path) -> Path:
+    """A spaCy pipeline whose parser was shown one tree a few times: each word depends on the one before it."""
+    import spacy
+    from spacy.training import Example
+
+    pipeline = spacy.blank("en")
+    pipeline.meta.update(name="tiny", version="1.2.3")
+    parser = pipeline.add_pipe("parser", config={"model": {"tok2vec": {"width": 16, "embed_size": 64, "depth": 1}}})
+    words = ["a", "red", "dog", "waits", "near", "the", "beach", "."]
+    heads = [max(i - 1, 0) for i in range(len(words))]
+    tree = {"words": words, "heads": heads, "deps": ["ROOT", *["dep"] * (len(words) - 1)]}
+    example = Example.from_dict(pipeline.make_doc(" ".join(words)), tree)
+    parser.add_label("dep")
+    pipeline.initialize(lambda: [example])
+    for _ in range(20):
+        pipeline.update([example])
+    pipeline.to_disk(folder)
+    return folder

@@ -172,6 +172,6 @@ def test_the_report_as_text(folder):
     (folder / "dev_ims.npy").unlink()
     lines = checked(folder).lines()
     (needed,) = [line for line in lines if "Needed by: gsmn." in line]
-    assert "test_caps.json is missing" in needed
+    assert "test_caps.json (or prepared/test_dependencies.json) is missing" in needed
     assert "dev_ims.npy is missing" in lines[lines.index("problems:") + 1]
     assert "1 problems" in lines[-1]

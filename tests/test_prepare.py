@@ -263,7 +263,10 @@ def test_too_few_descriptions(make, folder):
     [
         ({"what": ["sentence"]}, "--what sentence: unknown .did you mean 'sentences'"),
         ({"splits": ["val"]}, "--splits val: unknown.*train, dev, test"),
-        ({"encoder": "nowhere/bge"}, "'nowhere/bge' cannot be loaded"),
+        (
+            {"encoder": "nowhere/bge"},
+            "encoder 'nowhere/bge' .BAAI/bge-large-en-v1.5: 1.3 GB. is neither a folder nor .* --encoder FOLDER",
+        ),
     ],
 )
 def test_wrong_words(make, options, words):

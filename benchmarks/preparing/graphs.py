@@ -18,6 +18,7 @@ from datasets.manifest import Manifest
 from datasets.sentences import SentenceEncoder
 
 STEP = 1024  # captions
+ENTITIES, RELATIONS = f"{PREPARED}/{{split}}_entities.npy", f"{PREPARED}/{{split}}_relations.npy"
 TEXTS = "scene graphs of the captions, a JSON list with entities and relations per caption"
 
 
@@ -49,10 +50,9 @@ class SceneGraphs(Product):
         def relations() -> Relations:
             return Relations(read_graphs(path, layout(split).captions), self.numbers, origin(path))
 
-        made = {"entities": entities, "relations": relations}
         return [
-            self.target(split, f"{PREPARED}/{{split}}_{name}.npy", content, sources=sources)
-            for name, content in made.items()
+            self.target(split, ENTITIES, entities, sources=sources, check=self.job.encoder.require),
+            self.target(split, RELATIONS, relations, sources=sources),
         ]
 
     def _path(self, split: str) -> Path:

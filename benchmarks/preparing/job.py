@@ -18,6 +18,7 @@ from benchmarks.preparing.part_file import discard_part, open_part
 from benchmarks.preparing.progress import progress_of
 from datasets.errors import DataError
 from datasets.manifest import Manifest, read_manifest
+from datasets.model_files import Models
 from datasets.precomp import Dataset
 from datasets.sidecars import find_sidecar
 from datasets.spec import nearest
@@ -31,7 +32,8 @@ class Job:
 
     def __init__(self, options: PrepareOptions, dataset: Dataset, console: Console, stop: StopRequest) -> None:
         self.options, self.dataset, self.console, self.stop = options, dataset, console, stop
-        self.encoder = ChosenEncoder(options, dataset)
+        self.models = Models(dataset.root)
+        self.encoder = ChosenEncoder(options, dataset, self.models)
         self.splits = known_names(options.splits or list(dataset.spec.splits), list(dataset.spec.splits), "--splits")
 
     def wanted(self, targets: Sequence[Target]) -> list[Target]:

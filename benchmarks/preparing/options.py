@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datasets.clip_model import MODEL, WEIGHTS
-from datasets.sentences import EmbeddedEncoder
 
 
 @dataclass(frozen=True)
@@ -16,14 +15,16 @@ class PrepareOptions:
 
     force: replace files that this command did not make, and make all anew. batch_size: how many items go through a
     model at once on a GPU, None = as many as fit. images: the folder of the pictures, None = the data set's own.
-    Sentences: encoder: embedded, or a transformers model; width: None = the encoder's own.
+    Sentences: encoder: embedded, a transformers model, or auto = bge-large if it is there, else embedded; width: None =
+    the encoder's own.
+    Dependencies: dependency_parser: spacy:MODEL or stanza:FOLDER.
     CLIP: clip_model: open_clip's name of a model, or a configuration; clip_weights: their name in the hub, or a file.
     """
 
     dataset: str
     data_root: Path | None = None
     what: Sequence[str] = ("sentences", "graphs")
-    encoder: str = EmbeddedEncoder.name
+    encoder: str = "auto"
     width: int | None = None
     splits: Sequence[str] = ()
     force: bool = False
@@ -31,3 +32,4 @@ class PrepareOptions:
     clip_weights: str = WEIGHTS
     images: Path | None = None
     batch_size: int | None = None
+    dependency_parser: str = "spacy:en_core_web_sm"

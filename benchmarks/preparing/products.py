@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from benchmarks.preparing.clip import CLIPVectors
 from benchmarks.preparing.content import Product
+from benchmarks.preparing.dependencies import Dependencies
 from benchmarks.preparing.graphs import SceneGraphs
 from benchmarks.preparing.sentences import SentenceVectors
 
-PRODUCTS: dict[str, type[Product]] = {product.name: product for product in (CLIPVectors, SentenceVectors, SceneGraphs)}
+PRODUCTS: dict[str, type[Product]] = {
+    product.name: product for product in (CLIPVectors, SentenceVectors, SceneGraphs, Dependencies)
+}

@@ -35,12 +35,14 @@ class SentenceVectors(Product):
         def described(path: Path) -> Callable[[], Sentences]:
             return lambda: Sentences(read_descriptions(path, dataset.layout(split)), encoder.fitted, origin(path))
 
-        targets = [self.target(split, f"{PREPARED}/{{split}}_captions.npy", captions)]
+        targets = [self.target(split, f"{PREPARED}/{{split}}_captions.npy", captions, check=encoder.require)]
         for name in DESCRIPTIONS:
             path = descriptions_path(dataset, name, split)
             sources, optional = [Source(path, TEXTS)], name != "descriptions"
             sidecar = f"{PREPARED}/{{split}}_{name}.npy"
-            targets.append(self.target(split, sidecar, described(path), sources=sources, optional=optional))
+            targets.append(
+                self.target(split, sidecar, described(path), sources=sources, optional=optional, check=encoder.require)
+            )
         return targets
 
 
@@ -74,6 +76,7 @@ def encoded_manifest(
         fitted=encoder.fitted,
         texts=fingerprint(items),
         state=encoder.state,
+        revision=encoder.revision,
         shape=shape,
         dtype=dtype,
         libraries=encoder.libraries,
