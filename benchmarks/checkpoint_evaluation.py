@@ -85,11 +85,10 @@ def evaluate_checkpoint(
     told = {
         **scored.times(),
         **read_of([test], options.hash_whole),
-        "total_seconds": time.monotonic() - began,
         "parameters": sum(p.numel() for p in loaded.method.parameters() if p.requires_grad),
     }
     code_hash = provenance.method_code_hash(entry.files)
-    record, details = measured(identity, scored.similarity, test, code_hash, accelerator, told, console)
+    record, details = measured(identity, scored.similarity, test, code_hash, accelerator, told, began, console)
     console.print(f"record: {write_record(record, details, options.results)}", soft_wrap=True)
     return record.metrics
 

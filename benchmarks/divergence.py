@@ -5,20 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import sqrt
 
-import torch
-from torch import Tensor
-
 from benchmarks.records import Metrics
 
-
-def rankable(similarity: Tensor) -> tuple[Tensor, str | None]:
-    """A matrix that can be ranked, and why it is not the one that was given.
-
-    Scores that are not finite rank nothing: they become those of a constant scorer, to which no query is right.
-    """
-    if similarity.isfinite().all():
-        return similarity, None
-    return torch.zeros_like(similarity), "the scores of the test split are not finite; every query counts as wrong"
+UNSCORED = "the scores of the test split are not finite; every query counts as wrong"
 
 
 def collapse(metrics: Mapping[str, Metrics]) -> str | None:

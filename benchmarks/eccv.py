@@ -14,7 +14,10 @@ import numpy as np
 from torch import Tensor
 
 from benchmarks.errors import RunError
+from benchmarks.pair_scores import Streamed
+from benchmarks.protocol import top_items
 from benchmarks.records import ECCVCaption, Judged
+from benchmarks.streaming import best_items
 
 REMEDY = "pip install -e '.[eccv]'"
 LISTED = 1000  # ranked items handed to the library: enough for its recalls in folds of 1,000 images
@@ -60,7 +63,7 @@ def eccv_metrics(similarity: Tensor, image_ids: np.ndarray, caption_ids: np.ndar
     return _compute(metrics, similarity, image_ids, caption_ids, METRICS, LISTED)
 
 
-def judged(similarity: Tensor, caption_ids: np.ndarray, image_of_text: np.ndarray) -> ECCVCaption:
+def judged(similarity: Tensor | Streamed, caption_ids: np.ndarray, image_of_text: np.ndarray) -> ECCVCaption:
     """ECCV Caption and CxC alone, which need short lists. similarity: (5000, 25000).
 
     caption_ids: (25000,) COCO's, in the order of the columns. image_of_text: (25000,) the row of each caption's image.
@@ -97,10 +100,14 @@ def _image_ids(metrics: Any, caption_ids: np.ndarray, image_of_text: np.ndarray)
 
 
 def _compute(
-    metrics: Any, similarity: Tensor, image_ids: np.ndarray, caption_ids: np.ndarray, names: Sequence[str], listed: int
+    metrics: Any,
+    similarity: Tensor | Streamed,
+    image_ids: np.ndarray,
+    caption_ids: np.ndarray,
+    names: Sequence[str],
+    listed: int,
 ) -> dict[str, float]:
-    i2t = _ranked(similarity, image_ids, caption_ids, listed)
-    t2i = _ranked(similarity.T, caption_ids, image_ids, listed)
+    i2t, t2i = _ranked(similarity, image_ids, caption_ids, listed)
     with contextlib.redirect_stderr(io.StringIO()):  # it shows progress bars whatever one asks for
         found = metrics.compute_all_metrics(i2t, t2i, target_metrics=names, Ks=RECALLS)
     return {f"{name}/{direction}": float(value) for name, both in found.items() for direction, value in both.items()}
@@ -115,11 +122,15 @@ def _library() -> Any:
     return Metrics()
 
 
-def _ranked(similarity: Tensor, queries: np.ndarray, items: np.ndarray, listed: int) -> dict[int, list[int]]:
-    """Query id -> ids of its best items, best first; among equal scores the earlier item first."""
-    lists: list[list[int]] = []
-    for rows in similarity.split(ROWS):
-        best = rows.topk(min(listed, rows.shape[1]), dim=1).indices.sort(dim=1).values
-        order = rows.gather(1, best).sort(dim=1, descending=True, stable=True).indices
-        lists += items[best.gather(1, order).cpu().numpy()].tolist()
-    return dict(zip(queries.tolist(), lists, strict=True))
+def _ranked(
+    similarity: Tensor | Streamed, image_ids: np.ndarray, caption_ids: np.ndarray, listed: int
+) -> tuple[dict[int, list[int]], dict[int, list[int]]]:
+    """Image id -> its best captions' ids and caption id -> its best images' ids; of equal ones the earlier first."""
+    if isinstance(similarity, Tensor):
+        i2t, t2i = top_items(similarity, listed, ROWS)[0], top_items(similarity.T, listed, ROWS)[0]
+    else:
+        i2t, t2i = best_items(similarity, listed)
+    return (
+        dict(zip(image_ids.tolist(), caption_ids[i2t.numpy()].tolist(), strict=True)),
+        dict(zip(caption_ids.tolist(), image_ids[t2i.numpy()].tolist(), strict=True)),
+    )

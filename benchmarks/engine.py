@@ -21,12 +21,12 @@ from torch import Tensor
 
 from benchmarks.checkpoint import BEST, TrainingCheckpoints, save_model
 from benchmarks.display import training_display
-from benchmarks.errors import RunError
+from benchmarks.errors import NotFiniteError, RunError
 from benchmarks.evaluate import encode_gallery, score_split
 from benchmarks.interrupt import Interrupted, StopRequest
 from benchmarks.neighbour_sampler import neighbour_order
 from benchmarks.optimiser import build_optimizer
-from benchmarks.protocol import evaluate_matrix
+from benchmarks.scoring import evaluate
 from datasets.augment import Augmentation
 from datasets.batch import Batch
 from datasets.loader import epoch_batches, steps_per_epoch
@@ -322,9 +322,10 @@ class Trainer:
             self.accelerator.mixed_precision,
             stop.raise_if_asked if self.accelerator.num_processes == 1 else lambda: None,
         )
-        if not similarity.isfinite().all():
+        try:
+            return evaluate(similarity, self.dev.image_of_text).rsum
+        except NotFiniteError:
             return math.nan
-        return evaluate_matrix(similarity, self.dev.image_of_text).rsum
 
     def _save(self) -> None:
         if self.accelerator.is_main_process:

@@ -20,8 +20,9 @@ from benchmarks.checkpoint import BEST, read_about
 from benchmarks.checkpoint_evaluation import load_ours
 from benchmarks.compare import open_record
 from benchmarks.errors import RunError
+from benchmarks.evaluate import fits
 from benchmarks.job import data_fingerprint, portable
-from benchmarks.protocol import ensemble
+from benchmarks.pair_scores import mean_of
 from benchmarks.provenance import method_code_hash
 from benchmarks.records import Record, RunIdentity, write_record
 from benchmarks.run import measured, member_totals
@@ -63,16 +64,16 @@ def ensemble_of(
     _require_comparable(records)
     members = [_member(record, output, data_root, overrides) for record in records]
     _require_one_test_set(members)
-    scored = [_score(member, accelerator) for member in members]
+    whole = fits(members[0].test, accelerator.device, len(members))
+    scored = [_score(member, accelerator, whole) for member in members]
     told = {
         **member_totals(records, scored),
-        "total_seconds": time.monotonic() - began,
         "command": shlex.join(["python", "harness.py", "ensemble", *(record.id for record in records)]),
     }
     code_hash = method_code_hash([file for member in members for file in member.entry.files])
-    similarity = ensemble([s.similarity for s in scored])
+    similarity = mean_of([s.similarity for s in scored])
     test = members[0].test
-    record, details = measured(_identity(records), similarity, test, code_hash, accelerator, told, console)
+    record, details = measured(_identity(records), similarity, test, code_hash, accelerator, told, began, console)
     console.print(f"record: {write_record(record, details, output / 'results')}", soft_wrap=True)
     return record
 
@@ -136,10 +137,10 @@ def _require_one_test_set(members: list[Member]) -> None:
             )
 
 
-def _score(member: Member, accelerator: Accelerator) -> Scored:
+def _score(member: Member, accelerator: Accelerator, whole: bool) -> Scored:
     """In float32, whatever the precision of the training."""
-    size = member.record.recipe["train"]["eval_batch_size"]
-    return score_split_timed(member.method.to(accelerator.device), member.test, size, accelerator.device)
+    size, device = member.record.recipe["train"]["eval_batch_size"], accelerator.device
+    return score_split_timed(member.method.to(device), member.test, size, device, whole=whole)
 
 
 def _identity(records: list[Record]) -> RunIdentity:

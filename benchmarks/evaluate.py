@@ -1,71 +1,100 @@
-"""Encode a gallery and score it: a method and a split → the similarity matrix."""
+"""Encode a gallery and score it: a method and a split → the similarity matrix, or its blocks where it would not fit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor
 
+from benchmarks.encoding_files import mapped
+from benchmarks.free_memory import free_memory
+from benchmarks.pair_scores import PairScores, Streamed, Tick, no_tick
 from datasets.batch import ImageBatch, TextBatch
 from datasets.loader import gallery_batches
 from datasets.precomp import Split
 from methods.base import Encoded, Method
 
-IMAGE_CHUNK, TEXT_CHUNK = 512, 5000  # pairs scored at once, at most
-
-Tick = Callable[[], None]
-
-
-def _nothing() -> None:
-    pass
+MATRIX_COPIES = 3  # of a similarity matrix at once, at most: itself, one with folds apart, what compares its parts
 
 
 @torch.no_grad()
 def encode_gallery(
-    method: Method, split: Split, batch_size: int, device: torch.device, precision: str = "no", tick: Tick = _nothing
+    method: Method,
+    split: Split,
+    batch_size: int,
+    device: torch.device,
+    precision: str = "no",
+    tick: Tick = no_tick,
+    store: Callable[[Iterable[Encoded], int], Encoded] = lambda parts, count: Encoded.concatenate(list(parts)),
 ) -> tuple[Encoded, Encoded]:
-    """Encodings of all images and all captions of a split, in file order, in float32 on `device`.
+    """Encodings of all images and all captions of a split, in file order, in float32.
 
-    tick is called after each batch: it may raise to abandon a long evaluation.
+    tick is called after each batch: it may raise to abandon a long evaluation. store: joins the batches' encodings,
+    given how many items they are together; by default on `device`.
     """
     method.eval()
     pin = device.type == "cuda"
+    image_batches = gallery_batches(split, "images", batch_size, pin)
+    text_batches = gallery_batches(split, "texts", batch_size, pin)
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-        images = _encode(method.encode_images, gallery_batches(split, "images", batch_size, pin), device, tick)
-        texts = _encode(method.encode_texts, gallery_batches(split, "texts", batch_size, pin), device, tick)
+        images = store(_encoded(method.encode_images, image_batches, device, tick), split.n_images)
+        texts = store(_encoded(method.encode_texts, text_batches, device, tick), split.n_texts)
     return images, texts
 
 
-def _encode(
+def _encoded(
     encode: Callable[[ImageBatch | TextBatch], Encoded],
     batches: Iterable[ImageBatch | TextBatch],
     device: torch.device,
     tick: Tick,
-) -> Encoded:
-    parts = []
+) -> Iterator[Encoded]:
     for batch in batches:
-        parts.append(encode(batch.to(device)).float())
+        yield encode(batch.to(device)).float()
         tick()
-    return Encoded.concatenate(parts)
 
 
-@torch.no_grad()
-def similarity_matrix(method: Method, images: Encoded, texts: Encoded, tick: Tick = _nothing) -> Tensor:
-    """(n_images, n_texts) float32. `combine` always sees complete rows, so that a gallery-scoped score is right."""
-    rows = []
-    for _, some_images in images.chunks(IMAGE_CHUNK):
-        blocks = []
-        for _, some_texts in texts.chunks(TEXT_CHUNK):
-            blocks.append(method.score(some_images, some_texts))
-            tick()
-        rows.append(method.combine({name: torch.cat([b[name] for b in blocks], dim=1) for name in blocks[0]}).float())
-    return torch.cat(rows)
+def similarity_matrix(method: Method, images: Encoded, texts: Encoded, tick: Tick = no_tick) -> Tensor:
+    """(n_images, n_texts) float32. `combine` sees complete rows where it asks for them (scope gallery)."""
+    pairs = PairScores(method, images, texts, images.device, tick)
+    similarity = torch.empty(pairs.shape, device=images.device)
+    for rows, columns, scores in pairs.blocks():
+        similarity[rows, columns] = scores
+    return similarity
+
+
+def fits(split: Split, device: torch.device, matrices: int = 1) -> bool:
+    """Is there room for so many similarity matrices of a split, and for what is made of one?"""
+    return (matrices + MATRIX_COPIES - 1) * 4 * split.n_images * split.n_texts <= free_memory(device)
 
 
 def score_split(
-    method: Method, split: Split, batch_size: int, device: torch.device, precision: str = "no", tick: Tick = _nothing
-) -> Tensor:
-    """The similarity matrix of a split, (n_images, n_texts) float32 on `device`."""
+    method: Method, split: Split, batch_size: int, device: torch.device, precision: str = "no", tick: Tick = no_tick
+) -> Tensor | Streamed:
+    """The similarity matrix of a split, (n_images, n_texts) float32 on `device`; streamed where it would not fit."""
+    if not fits(split, device):
+        return stream_split(method, split, batch_size, device, precision, tick)
     images, texts = encode_gallery(method, split, batch_size, device, precision, tick)
     return similarity_matrix(method, images, texts, tick)
+
+
+def stream_split(
+    method: Method, split: Split, batch_size: int, device: torch.device, precision: str = "no", tick: Tick = no_tick
+) -> Streamed:
+    """The similarities of a split, to be scored in blocks. Encodings that are large as well are kept on disk."""
+    images, texts = encode_gallery(method, split, batch_size, device, precision, tick, _stored)
+    return PairScores(method, images, texts, device, tick)
+
+
+def _stored(parts: Iterable[Encoded], count: int) -> Encoded:
+    """In memory where a quarter of what is free holds them (while they are joined they are there twice)."""
+    parts = iter(parts)
+    first = next(parts)
+    expected = first.nbytes * count // len(first)
+    both = _chain(first, parts)
+    return Encoded.concatenate(list(both)) if 4 * expected <= free_memory(first.device) else mapped(both)
+
+
+def _chain(first: Encoded, others: Iterator[Encoded]) -> Iterator[Encoded]:
+    yield first
+    yield from others

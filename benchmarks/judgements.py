@@ -8,6 +8,7 @@ from torch import Tensor
 
 from benchmarks import eccv
 from benchmarks.errors import RunError
+from benchmarks.pair_scores import Streamed
 from benchmarks.records import Metrics
 from datasets.caption_ids import caption_ids_path, read_caption_ids
 from datasets.errors import DataError
@@ -32,8 +33,10 @@ def missing_for_judgements(dataset: Dataset) -> str | None:
     return None if eccv.installed() else _left_out(f"the eccv_caption library is missing: {eccv.REMEDY}")
 
 
-def with_judgements(metrics: Mapping[str, Metrics], similarity: Tensor, test: Split, say: Say) -> dict[str, Metrics]:
-    """The metrics of a test, those of coco-5k with ECCV Caption and CxC. similarity: (n_images, n_texts).
+def with_judgements(
+    metrics: Mapping[str, Metrics], similarity: Tensor | Streamed, test: Split, say: Say
+) -> dict[str, Metrics]:
+    """The metrics of a test, those of coco-5k with ECCV Caption and CxC. similarity: (n_images, n_texts), or streamed.
 
     say: told in a sentence why they are left out, where they apply. A limited run has none.
     """

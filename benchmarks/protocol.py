@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmarks.errors import RunError
+from benchmarks.errors import NotFiniteError, RunError
 from benchmarks.records import Direction
 
 CHUNK_ELEMENTS = 4_000_000  # similarities compared at once: bounds the temporary to 16 MB
@@ -54,10 +54,10 @@ def rank_matrix(similarity: Tensor, image_of_text: Tensor, chunk: int | None = N
     """
     n_images, n_texts = similarity.shape
     image_of_text = image_of_text.to(similarity.device)
-    _require_captions(image_of_text, n_images, n_texts)
+    require_captions(image_of_text, n_images, n_texts)
     own = similarity[image_of_text, torch.arange(n_texts, device=similarity.device)]  # (n_texts,)
     best = own.new_full((n_images,), -torch.inf).scatter_reduce(0, image_of_text, own, "amax")  # (n_images,)
-    own_tied = _count_by_image(own >= best[image_of_text], image_of_text, n_images)  # own captions at the best score
+    own_tied = count_by_image(own >= best[image_of_text], image_of_text, n_images)  # own captions at the best score
 
     i2t, i2t_better = (torch.empty(n_images, dtype=torch.int64, device=similarity.device) for _ in range(2))
     t2i, t2i_better = (torch.zeros(n_texts, dtype=torch.int64, device=similarity.device) for _ in range(2))
@@ -66,22 +66,23 @@ def rank_matrix(similarity: Tensor, image_of_text: Tensor, chunk: int | None = N
     for start in range(0, n_images, chunk):
         rows = slice(start, start + chunk)
         part = similarity[rows]
-        _require_finite(part, start)
-        i2t[rows] = _count(torch.ge, part, best[rows, None], flags, dim=1)
-        i2t_better[rows] = _count(torch.gt, part, best[rows, None], flags, dim=1)
-        t2i += _count(torch.ge, part, own, flags, dim=0)
-        t2i_better += _count(torch.gt, part, own, flags, dim=0)
+        require_finite(part, start)
+        i2t[rows] = count_passing(torch.ge, part, best[rows, None], flags, dim=1)
+        i2t_better[rows] = count_passing(torch.gt, part, best[rows, None], flags, dim=1)
+        t2i += count_passing(torch.ge, part, own, flags, dim=0)
+        t2i_better += count_passing(torch.gt, part, own, flags, dim=0)
     i2t -= own_tied
     t2i -= 1
     return Ranks(i2t.cpu(), t2i.cpu(), (i2t - i2t_better).cpu(), (t2i - t2i_better).cpu())
 
 
-def _count(compare: Callable[..., Tensor], part: Tensor, bound: Tensor, flags: Tensor, dim: int) -> Tensor:
+def count_passing(compare: Callable[..., Tensor], part: Tensor, bound: Tensor, flags: Tensor, dim: int) -> Tensor:
     """How often `part` passes `bound` along `dim`. Sums of 0.0 and 1.0 are exact below 2²⁴, and 7 times faster."""
     return compare(part, bound, out=flags[: len(part)]).sum(dim).long()
 
 
-def _require_captions(image_of_text: Tensor, n_images: int, n_texts: int) -> None:
+def require_captions(image_of_text: Tensor, n_images: int, n_texts: int) -> None:
+    """Raises RunError where the captions are not n_texts, or an image has none."""
     if len(image_of_text) != n_texts:
         raise RunError(
             f"similarity matrix has {n_texts} columns but there are {len(image_of_text)} captions; "
@@ -93,14 +94,18 @@ def _require_captions(image_of_text: Tensor, n_images: int, n_texts: int) -> Non
         raise RunError(f"similarity matrix has {n_images} rows but the captions belong to {described} images.")
 
 
-def _require_finite(part: Tensor, first_row: int) -> None:
+def require_finite(part: Tensor, first_row: int) -> None:
+    """Raises NotFiniteError, with the row, where similarities are not finite. part: the matrix from `first_row` on."""
     low, high = torch.aminmax(part)  # one pass; NaN wins in both
     if not (torch.isfinite(low) and torch.isfinite(high)):
         row = int((~torch.isfinite(part)).any(dim=1).nonzero()[0])
-        raise RunError(f"similarity matrix holds NaN or inf in row {first_row + row}; such a model cannot be ranked.")
+        raise NotFiniteError(
+            f"similarity matrix holds NaN or inf in row {first_row + row}; such a model cannot be ranked."
+        )
 
 
-def _count_by_image(flags: Tensor, image_of_text: Tensor, n_images: int) -> Tensor:
+def count_by_image(flags: Tensor, image_of_text: Tensor, n_images: int) -> Tensor:
+    """(n_images,) int64: how many captions of each image are flagged. flags: (n_texts,) bool."""
     return torch.zeros(n_images, dtype=torch.int64, device=flags.device).index_add_(0, image_of_text, flags.long())
 
 
@@ -118,14 +123,27 @@ def evaluate_matrix(similarity: Tensor, image_of_text: Tensor, folds: int = 1) -
 
     Within a fold, only the fold's own images and captions compete. Raises RunError where images do not divide evenly.
     """
-    n_images = len(similarity)
+    require_folds(len(similarity), folds)
+    starts = _starts(len(similarity), folds)
+    parts = [_fold(similarity, image_of_text, start, len(similarity) // folds) for start in starts]
+    return evaluation_of(_join(parts, image_of_text, folds), image_of_text, folds)
+
+
+def evaluation_of(ranks: Ranks, image_of_text: Tensor, folds: int = 1) -> Evaluation:
+    """Metrics of ranks within folds, averaged over the folds."""
+    size = len(ranks.i2t) // folds
+    pairs = []
+    for start in _starts(len(ranks.i2t), folds):
+        rows, columns = slice(start, start + size), _columns(image_of_text, start, size)
+        i2t = direction_metrics(ranks.i2t[rows], ranks.i2t_ties[rows])
+        pairs.append((i2t, direction_metrics(ranks.t2i[columns], ranks.t2i_ties[columns])))
+    return Evaluation(_mean([i2t for i2t, _ in pairs]), _mean([t2i for _, t2i in pairs]), tuple(pairs), ranks)
+
+
+def require_folds(n_images: int, folds: int) -> None:
+    """Raises RunError where images do not divide into folds."""
     if n_images % folds:
         raise RunError(f"{n_images} images do not divide into {folds} equal folds.")
-    parts = [_fold(similarity, image_of_text, start, n_images // folds) for start in _starts(n_images, folds)]
-    pairs = tuple((direction_metrics(r.i2t, r.i2t_ties), direction_metrics(r.t2i, r.t2i_ties)) for r in parts)
-    return Evaluation(
-        _mean([i2t for i2t, _ in pairs]), _mean([t2i for _, t2i in pairs]), pairs, _join(parts, image_of_text, folds)
-    )
 
 
 def _starts(n_images: int, folds: int) -> range:
@@ -176,7 +194,33 @@ def ensemble(matrices: Sequence[Tensor]) -> Tensor:
 
 
 def top_items(similarity: Tensor, k: int = TOP, chunk: int = 1024) -> tuple[Tensor, Tensor]:
-    """The k best columns of each row: indices (n, k) int32 and scores (n, k) float32, best first."""
-    k = min(k, similarity.shape[1])
-    found = [part.topk(k, dim=1) for part in similarity.split(chunk)]
-    return torch.cat([f.indices.int() for f in found]).cpu(), torch.cat([f.values.float() for f in found]).cpu()
+    """The k best columns of each row: indices (n, k) int32 and scores (n, k) float32, best first.
+
+    Among equal scores the earlier column comes first.
+    """
+    found = [best_columns(part, k) for part in similarity.split(chunk)]
+    return torch.cat([f[1].int() for f in found]).cpu(), torch.cat([f[0].float() for f in found]).cpu()
+
+
+def best_columns(rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Scores and indices of the k best columns of each row, (n, k) each, best first, among equal ones the earlier."""
+    n_columns = rows.shape[1]
+    k = min(k, n_columns)
+    scores, indices = rows.topk(min(k + 1, n_columns), dim=1)  # one more shows whether the last place is shared
+    shared = (scores[:, -1] == scores[:, k - 1]) & (k < n_columns)
+    scores, indices = scores[:, :k], indices[:, :k]
+    indices, order = indices.sort(dim=1)
+    scores, order = scores.gather(1, order).sort(dim=1, descending=True, stable=True)
+    indices = indices.gather(1, order)
+    if shared.any():
+        indices[shared] = _earliest(rows[shared], scores[shared], indices[shared])
+    return scores, indices
+
+
+def _earliest(rows: Tensor, scores: Tensor, indices: Tensor) -> Tensor:
+    """indices (n, k) of the best columns, those with the last score replaced by the earliest columns that have it."""
+    last = scores[:, -1:]
+    backwards = torch.arange(rows.shape[1], 0, -1, dtype=torch.int32, device=rows.device)  # larger = earlier
+    equal = torch.where(rows == last, backwards, 0).topk(scores.shape[1], dim=1).indices
+    place = torch.arange(scores.shape[1], device=rows.device) - (scores > last).sum(dim=1, keepdim=True)
+    return torch.where(place < 0, indices, equal.gather(1, place.clamp(min=0)))

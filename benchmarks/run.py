@@ -20,12 +20,13 @@ from torch import Tensor
 from benchmarks import provenance
 from benchmarks.atomic import write_whole
 from benchmarks.checkpoint import BEST, load_model, read_about, save_model
-from benchmarks.divergence import collapse, rankable
+from benchmarks.divergence import UNSCORED, collapse
 from benchmarks.engine import Trainer, TrainingState
-from benchmarks.errors import RunError
+from benchmarks.errors import NotFiniteError, RunError
+from benchmarks.evaluate import fits
 from benchmarks.job import Job, RunOptions, data_contents
 from benchmarks.judgements import missing_for_judgements, with_judgements
-from benchmarks.protocol import ensemble
+from benchmarks.pair_scores import Streamed, constant_scores, mean_of
 from benchmarks.records import Details, Epoch, Record, RunIdentity, read_record, record_path, write_record
 from benchmarks.scoring import benchmark_results
 from benchmarks.sidecar_files import sidecar_sources
@@ -171,28 +172,31 @@ def _test(
     scored = score_split_timed(
         method, job.split("test"), job.recipe.train.eval_batch_size, accelerator.device, accelerator.mixed_precision
     )
-    similarity, unscored = rankable(scored.similarity)
     trained = {
         **scored.times(),
-        "diverged": state.diverged or unscored,
+        "diverged": state.diverged,
         "history": [Epoch(**entry) for entry in state.history],
         "selected_epoch": read_about(best)["epoch"],
         "train_seconds": state.step_seconds + state.dev_seconds if state.step else None,
-        "total_seconds": time.monotonic() - began,
         "seconds_per_step": state.step_seconds / state.step if state.step else None,
         "first_steps": state.first_steps,
         "steps": state.step,
         "skipped_steps": state.skipped,
         "parameters": sum(p.numel() for group in method.parameter_groups() for p in group.parameters),
     }
-    return _file(job, identity, similarity, trained, accelerator, console)
+    try:
+        return _file(job, identity, scored.similarity, trained, began, accelerator, console)
+    except NotFiniteError:
+        trained["diverged"] = state.diverged or UNSCORED
+        return _file(job, identity, constant_scores(scored.similarity), trained, began, accelerator, console)
 
 
 def _file(
     job: Job,
     identity: RunIdentity,
-    similarity: Tensor,
+    similarity: Tensor | Streamed,
     trained: dict[str, Any],
+    began: float,
     accelerator: Accelerator,
     console: Console,
 ) -> Record:
@@ -203,7 +207,9 @@ def _file(
         "recipe_sources": job.recipe.sources,
         "command": job.options.command(identity.seed),
     }
-    record, details = measured(identity, similarity, job.split("test"), job.code_hash, accelerator, trained, console)
+    record, details = measured(
+        identity, similarity, job.split("test"), job.code_hash, accelerator, trained, began, console
+    )
     if job.trains and record.diverged is None:
         record = record.model_copy(update={"diverged": collapse(record.metrics)})
     if accelerator.is_main_process:
@@ -215,21 +221,29 @@ def _file(
 
 def measured(
     identity: RunIdentity,
-    similarity: Tensor,
+    similarity: Tensor | Streamed,
     test: Split,
     code_hash: str,
     accelerator: Accelerator,
     trained: dict[str, Any],
+    began: float,
     console: Console,
 ) -> tuple[Record, dict[str, Details]]:
-    """The record of a run and its per-query details. trained: the fields that tell of its training."""
+    """The record of a run and its per-query details.
+
+    trained: the fields that tell of its training. began: when its command did, by time.monotonic.
+    """
+    encoded = time.monotonic()
     metrics, details = benchmark_results(similarity, test)
+    if not isinstance(similarity, Tensor):  # it has been scored only now
+        trained = {**trained, "score_seconds": time.monotonic() - encoded}
     if accelerator.is_main_process:
         metrics = with_judgements(metrics, similarity, test, lambda line: console.print(line, soft_wrap=True))
     record = Record(
         **identity.model_dump(),
         **read_of([test]) | trained,
         metrics=metrics,
+        total_seconds=time.monotonic() - began,
         code=provenance.git_revision(),
         code_hash=code_hash,
         versions=provenance.versions(),
@@ -253,18 +267,18 @@ def _run_ensemble(job: Job, members: list[Job], seed: int, accelerator: Accelera
     """Train the members, then re-score the test split from their encodings and average the matrices in float32."""
     began = time.monotonic()
     records = [run_seed(member, seed, accelerator, console) for member in members]
-    scored = []
+    scored, whole = [], fits(job.split("test"), accelerator.device, len(members))
     for member in members:
         method = member.build(seed).to(accelerator.device)
         load_model(job.options.output / "runs" / member.identity(seed, accelerator.num_processes).id / BEST, method)
         size = member.recipe.train.eval_batch_size
-        scored.append(score_split_timed(method, member.split("test"), size, accelerator.device))
+        scored.append(score_split_timed(method, member.split("test"), size, accelerator.device, whole=whole))
     identity = job.identity(seed, accelerator.num_processes)
     recipe = {r.variant: r.recipe for r in records}
     flags = sorted({*identity.flags, *(f for r in records for f in r.flags), "ensemble"})
     identity = identity.model_copy(update={"recipe": recipe, "flags": tuple(flags)})
-    trained = member_totals(records, scored) | {"total_seconds": time.monotonic() - began}
-    return _file(job, identity, ensemble([s.similarity for s in scored]), trained, accelerator, console)
+    similarity = mean_of([s.similarity for s in scored])
+    return _file(job, identity, similarity, member_totals(records, scored), began, accelerator, console)
 
 
 def member_totals(records: list[Record], scored: list[Scored]) -> dict[str, Any]:

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.errors import RunError
+from benchmarks.pair_scores import Streamed
 from benchmarks.protocol import Evaluation, evaluate_matrix, top_items
 from benchmarks.records import Details, Metrics
+from benchmarks.streaming import Ranking, rank_stream
 from datasets.precomp import Split
 from datasets.spec import BenchmarkSpec
 
@@ -24,14 +26,24 @@ def benchmarks_of(test: Split) -> list[BenchmarkSpec]:
     return usable
 
 
-def benchmark_results(similarity: Tensor, test: Split) -> tuple[dict[str, Metrics], dict[str, Details]]:
-    """Metrics and details of each benchmark of a test split. similarity: (n_images, n_texts)."""
-    metrics, details = {}, {}
-    for benchmark in benchmarks_of(test):
-        evaluation = evaluate_matrix(similarity, test.image_of_text, benchmark.folds)
-        metrics[benchmark.name] = as_metrics(evaluation)
-        details[benchmark.name] = _details(similarity, test.image_of_text, benchmark.folds, evaluation)
-    return metrics, details
+def benchmark_results(similarity: Tensor | Streamed, test: Split) -> tuple[dict[str, Metrics], dict[str, Details]]:
+    """Metrics and details of each benchmark of a test split. similarity: (n_images, n_texts), or in blocks."""
+    benchmarks, owner = benchmarks_of(test), test.image_of_text
+    folds = [benchmark.folds for benchmark in benchmarks]
+    if isinstance(similarity, Tensor):
+        rankings = [_rank(similarity, owner, count) for count in folds]
+    else:
+        rankings = rank_stream(similarity, owner, folds)
+    named = dict(zip([benchmark.name for benchmark in benchmarks], rankings, strict=True))
+    metrics = {name: as_metrics(ranking.evaluation) for name, ranking in named.items()}
+    return metrics, {name: _details(ranking, owner) for name, ranking in named.items()}
+
+
+def evaluate(similarity: Tensor | Streamed, image_of_text: Tensor) -> Evaluation:
+    """Metrics of a gallery as a whole. similarity: (n_images, n_texts), or in blocks."""
+    if isinstance(similarity, Tensor):
+        return evaluate_matrix(similarity, image_of_text)
+    return rank_stream(similarity, image_of_text, k=0)[0].evaluation
 
 
 def as_metrics(evaluation: Evaluation) -> Metrics:
@@ -46,12 +58,16 @@ def as_metrics(evaluation: Evaluation) -> Metrics:
     )
 
 
-def _details(similarity: Tensor, image_of_text: Tensor, folds: int, evaluation: Evaluation) -> Details:
+def _rank(similarity: Tensor, image_of_text: Tensor, folds: int) -> Ranking:
+    evaluation = evaluate_matrix(similarity, image_of_text, folds)
     within = similarity if folds == 1 else _within_folds(similarity, image_of_text, folds)
-    i2t_top, i2t_scores = top_items(within)
-    t2i_top, t2i_scores = top_items(within.T)
-    ranks = evaluation.ranks
-    return Details(ranks.i2t, ranks.t2i, image_of_text, i2t_top, i2t_scores, t2i_top, t2i_scores)
+    return Ranking(evaluation, *top_items(within), *top_items(within.T))
+
+
+def _details(ranking: Ranking, image_of_text: Tensor) -> Details:
+    ranks = ranking.evaluation.ranks
+    best = (ranking.i2t_top, ranking.i2t_scores, ranking.t2i_top, ranking.t2i_scores)
+    return Details(ranks.i2t, ranks.t2i, image_of_text, *best)
 
 
 def _within_folds(similarity: Tensor, image_of_text: Tensor, folds: int) -> Tensor:

@@ -8,16 +8,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmarks.evaluate import encode_gallery, similarity_matrix
+from benchmarks.evaluate import encode_gallery, fits, similarity_matrix, stream_split
+from benchmarks.pair_scores import Streamed
 from datasets.precomp import Split
 from methods.base import Method
 
 
 @dataclass(frozen=True)
 class Scored:
-    """similarity: (n_images, n_texts) float32. encode_seconds: reading included."""
+    """similarity: (n_images, n_texts) float32, or streamed. encode_seconds: reading included.
 
-    similarity: Tensor
+    score_seconds: 0 where it is streamed, for then it will be scored while it is ranked.
+    """
+
+    similarity: Tensor | Streamed
     encode_seconds: float
     score_seconds: float
 
@@ -27,10 +31,21 @@ class Scored:
 
 
 def score_split_timed(
-    method: Method, split: Split, batch_size: int, device: torch.device, precision: str = "no"
+    method: Method,
+    split: Split,
+    batch_size: int,
+    device: torch.device,
+    precision: str = "no",
+    whole: bool | None = None,
 ) -> Scored:
-    """What `score_split` returns, bit for bit, and the wall time of its two halves."""
+    """What `score_split` returns, bit for bit, and the wall time of its two halves.
+
+    whole: a matrix, not streamed; None = where it fits.
+    """
     began = _now(device)
+    if not (fits(split, device) if whole is None else whole):
+        streamed = stream_split(method, split, batch_size, device, precision)
+        return Scored(streamed, _now(device) - began, 0.0)
     images, texts = encode_gallery(method, split, batch_size, device, precision)
     encoded = _now(device)
     similarity = similarity_matrix(method, images, texts)

@@ -70,6 +70,10 @@ class Ragged:
         rows[valid] = self.values
         return rows
 
+    def to(self, device: torch.device) -> Ragged:
+        """The same rows on a device."""
+        return Ragged(self.values.to(device), self.offsets.to(device))
+
     def __getitem__(self, rows: slice) -> Ragged:
         offsets = self.offsets[rows.start : rows.stop + 1]
         return Ragged(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
@@ -85,6 +89,19 @@ class Encoded:
         first = next(iter(self.tensors.values()))
         return len(first.offsets) - 1 if isinstance(first, Ragged) else len(first)
 
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return self._values()[0].device
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all values."""
+        return sum(values.numel() * values.element_size() for values in self._values())
+
+    def _values(self) -> list[Tensor]:
+        return [v.values if isinstance(v, Ragged) else v for v in self.tensors.values()]
+
     def __getitem__(self, key: str | slice) -> Tensor | Ragged | Encoded:
         """A tensor by its name, or the items start:stop."""
         if isinstance(key, str):
@@ -96,6 +113,10 @@ class Encoded:
         """(first item, items) for consecutive chunks of at most `size` items."""
         for start in range(0, len(self), size):
             yield start, self[start : start + size]
+
+    def to(self, device: torch.device) -> Encoded:
+        """The same encodings on a device."""
+        return Encoded({name: value.to(device) for name, value in self.tensors.items()})
 
     def float(self) -> Encoded:
         """The same encodings in float32; integers stay integers."""
@@ -142,8 +163,8 @@ class Method(nn.Module, ABC):
     mean similarity of other variants, by the names of these. extra_pretraining: does it read the output of models that
     saw far more data (language models, CLIP)? released_selection: on which split the official code chose the epoch that
     it released. official: how its official checkpoints are laid out, None where there are none. scope: `pair` where a
-    pair's score depends on that pair alone, `gallery` where `combine` looks at whole rows (it always gets complete
-    ones, before folds are cut).
+    pair's score depends on that pair alone, `gallery` where `combine` looks at whole rows (it then gets complete
+    ones, before folds are cut; else blocks of any size).
     """
 
     name: ClassVar[str] = ""

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.divergence import collapse, rankable
+from benchmarks.divergence import collapse
 from benchmarks.job import RunOptions
 from benchmarks.protocol import evaluate_matrix
 from benchmarks.records import read_record, record_path
@@ -115,11 +115,3 @@ def test_what_counts_as_collapse(folds):
     assert collapse(metrics(random, folds)) is None  # untrained, but every item has a score of its own
     some = own * (torch.arange(IMAGES) % 5 == 0)[:, None]  # a fifth is learnt, the rest ties
     assert collapse(metrics(some, folds)) is None
-
-
-def test_a_finite_matrix_stays_as_it_is():
-    matrix = torch.randn(3, 15)
-    assert rankable(matrix) == (matrix, None)
-    zeros, why = rankable(matrix.index_fill(0, torch.tensor([1]), torch.inf))
-    assert not zeros.any()
-    assert "not finite" in why

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks import evaluate
+from benchmarks import evaluate, pair_scores
 from methods.base import EmbeddingMethod, Encoded, MethodConfig
 
 
@@ -29,8 +29,8 @@ def encoded(n, seed):
 
 @pytest.mark.parametrize("sizes", [(3, 7), (1, 1), (100, 100)])
 def test_chunks_do_not_change_the_matrix(monkeypatch, sizes):
-    monkeypatch.setattr(evaluate, "IMAGE_CHUNK", sizes[0])
-    monkeypatch.setattr(evaluate, "TEXT_CHUNK", sizes[1])
+    monkeypatch.setattr(pair_scores, "IMAGE_CHUNK", sizes[0])
+    monkeypatch.setattr(pair_scores, "TEXT_CHUNK", sizes[1])
     images, texts = encoded(11, 0), encoded(26, 1)
     products = images["embedding"] @ texts["embedding"].T
     similarity = evaluate.similarity_matrix(Pairs(MethodConfig()), images, texts)

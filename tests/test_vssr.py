@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from benchmarks import evaluate
+from benchmarks import evaluate, pair_scores
 from benchmarks.checkpoint_evaluation import evaluate_checkpoint
 from benchmarks.job import Job
 from benchmarks.records import read_records
@@ -145,8 +145,8 @@ def test_the_released_score_is_normalised_over_all_captions_of_the_gallery(monke
         of_entities = sum(math.exp(entity[i, k]) for k in range(N))
         for j in range(N):
             wanted[i, j] = 0.75 * math.exp(caption[i, j]) / of_captions + 0.25 * math.exp(entity[i, j]) / of_entities
-    monkeypatch.setattr(evaluate, "IMAGE_CHUNK", 4)
-    monkeypatch.setattr(evaluate, "TEXT_CHUNK", 2)
+    monkeypatch.setattr(pair_scores, "IMAGE_CHUNK", 4)
+    monkeypatch.setattr(pair_scores, "TEXT_CHUNK", 2)
     torch.testing.assert_close(evaluate.similarity_matrix(method, images, texts), wanted)
     assert VSSR.bare(method.config).scope == "gallery"
 
