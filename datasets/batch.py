@@ -36,10 +36,27 @@ class WordPieces:
 
 
 @dataclass(frozen=True)
+class Pixels:
+    """Ask for the pictures themselves, each as a square of `side` pixels.
+
+    square: the largest square of a picture (test: the one in the middle); else all of it, whatever its proportions.
+    crop: training takes a part whose sides are a random share in [crop, 1] of that, at a random place; test takes all.
+    flip: training mirrors every other picture. bicubic: else bilinear; both average where a picture shrinks.
+    """
+
+    side: int
+    square: bool = False
+    crop: float = 1.0
+    flip: bool = False
+    bicubic: bool = False
+
+
+@dataclass(frozen=True)
 class Inputs:
     """What a method reads; the reader loads only that. Sidecars are named as in the data sets' YAML files."""
 
     regions: bool = True
+    pixels: Pixels | None = None
     text: Words | WordPieces | None = None
     image_sidecars: tuple[str, ...] = ()
     text_sidecars: tuple[str, ...] = ()
@@ -81,12 +98,14 @@ class ImageBatch(TensorFields):
 
     ids: (B,) int64, the image's position in its split. regions: (B, N, D) float32, zero behind `lengths`.
     lengths: (B,) int64, valid regions. sidecars: name -> (B, ...) tensor, only those asked for.
+    pixels: (B, 3, side, side) uint8, red, green, blue.
     """
 
     ids: Tensor
     regions: Tensor | None = None
     lengths: Tensor | None = None
     sidecars: dict[str, Tensor] = field(default_factory=dict)
+    pixels: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

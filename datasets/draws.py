@@ -22,6 +22,7 @@ class Stream(IntEnum):
     REGIONS = 0
     WORDS = 1
     REPLACEMENTS = 2
+    PICTURES = 3
 
 
 @dataclass(frozen=True)

@@ -4,21 +4,43 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Protocol
 
 from PIL import Image
 
-from datasets.captions import read_lines
+from datasets.captions import Layout, read_lines
 from datasets.errors import DataError
-from datasets.precomp import Dataset
+from datasets.spec import DatasetSpec
 
 MAPPING = "id_mapping.json"
 NAMED = 3  # ids or pictures that a sentence names
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # none that starts another program (EPS does)
+LARGEST = 89_000_000  # pixels: a small file may announce a picture that fills the memory; here PIL begins to warn
+
+Image.init()  # now rather than at first use: several threads at once would not wait for one another
 
 
-def find_pictures(dataset: Dataset, split: str, images: Path | None = None) -> list[Path]:
+class Illustrated(Protocol):
+    """What is asked of a data set about its pictures."""
+
+    spec: DatasetSpec
+    folder: Path
+    root: Path
+
+    def layout(self, split: str) -> Layout:
+        """Captions and image ids of a split."""
+        ...
+
+    def ids_path(self, split: str) -> Path:
+        """The file of a split's image ids."""
+        ...
+
+
+def find_pictures(dataset: Illustrated, split: str, images: Path | None = None) -> list[Path]:
     """The picture files of a split, one per image, in its order.
 
-    images: their folder; None = images/ beside id_mapping.json. Raises DataError with how many are missing, and which.
+    images: their folder; None = that of the data set's YAML, or images/ beside id_mapping.json. Raises DataError with
+    how many are missing, and which, or where a name leads out of the folder.
     """
     mapping = _mapping_path(dataset)
     names, ids = _read_mapping(mapping), _image_ids(dataset, split)
@@ -28,26 +50,61 @@ def find_pictures(dataset: Dataset, split: str, images: Path | None = None) -> l
             f"{mapping} has no picture for {len(unknown):,} of the {len(ids):,} image ids of {split} "
             f"({_first(unknown)}); it needs the file name of every id in {dataset.ids_path(split).name}."
         )
-    folder = images or mapping.parent / "images"
+    folder = images or (dataset.root / dataset.spec.images if dataset.spec.images else mapping.parent / "images")
+    _require_inside(folder, [names[image] for image in ids], mapping)
     missing = [names[image] for image in ids if not (folder / names[image]).is_file()]
     if missing:
         raise DataError(
             f"{folder} lacks {len(missing):,} of the {len(ids):,} pictures of {split} ({_first(missing)}); "
-            f"put them there, or name their folder with --images DIR."
+            f"put them there, or name their folder: --images DIR (prepare, data check), or images: DIR in a data set "
+            f"YAML of your own."
         )
-    return [folder / names[image] for image in ids]
+    found = [folder / names[image] for image in ids]
+    _refuse_links(folder, found)
+    return found
 
 
-def open_picture(path: Path) -> Image.Image:
-    """A picture in RGB. Raises DataError where it cannot be decoded."""
+def open_picture(path: Path, smallest: int | None = None) -> Image.Image:
+    """A picture in RGB. Raises DataError where it cannot be decoded, or is too large to be.
+
+    smallest: a JPEG may be decoded at a half, a quarter or an eighth of its size, faster, but each side keeps at least
+    twice so many pixels.
+    """
     try:
-        with Image.open(path) as picture:
+        with Image.open(path, formats=FORMATS) as picture:
+            if picture.width * picture.height > LARGEST:
+                raise ValueError(f"{picture.width:,} x {picture.height:,} pixels are too many")
+            if smallest is not None:
+                picture.draft("RGB", (2 * smallest, 2 * smallest))
             return picture.convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} cannot be decoded as a picture ({error}); replace it by an intact one.") from error
 
 
-def _mapping_path(dataset: Dataset) -> Path:
+def _require_inside(folder: Path, names: list[str], mapping: Path) -> None:
+    """Raises DataError where a name is absolute or climbs out of the folder."""
+    wrong = [name for name in names if Path(name).is_absolute() or ".." in Path(name).parts]
+    if wrong:
+        raise DataError(
+            f"{mapping}: {len(wrong):,} file names lead out of {folder} ({_first(wrong)}); "
+            f"name files below that folder, without .. or a leading /."
+        )
+
+
+def _refuse_links(folder: Path, paths: list[Path]) -> None:
+    """Raises DataError where a picture, or a folder of pictures, is a link that leads out of `folder`."""
+    inside = folder.resolve()
+    folders = {above for parent in {path.parent for path in paths} for above in (parent, *parent.parents)}
+    linked = [path for path in [*sorted(f for f in folders if folder in f.parents), *paths] if path.is_symlink()]
+    wrong = [path.name for path in linked if not path.resolve().is_relative_to(inside)]
+    if wrong:
+        raise DataError(
+            f"{folder}: {len(wrong):,} links lead out of it ({_first(wrong)}); put the pictures themselves there, or "
+            f"link the whole folder."
+        )
+
+
+def _mapping_path(dataset: Illustrated) -> Path:
     """Beside precomp/; in or near <name>_precomp/ the data set's own folder comes first."""
     places = [dataset.folder, dataset.root / dataset.spec.name, dataset.folder.parent]
     found = next((place / MAPPING for place in places if (place / MAPPING).is_file()), None)
@@ -72,7 +129,7 @@ def _read_mapping(path: Path) -> dict[str, str]:
     return {str(image): name for image, name in names.items()}
 
 
-def _image_ids(dataset: Dataset, split: str) -> list[str]:
+def _image_ids(dataset: Illustrated, split: str) -> list[str]:
     """The id of each image. Raises DataError where no file tells it: positions are not ids."""
     layout, path = dataset.layout(split), dataset.ids_path(split)
     if not path.exists() or len(set(read_lines(path))) != layout.n_images:

@@ -16,8 +16,10 @@ from datasets.augment import Augmentation, augment_words, keep_regions
 from datasets.batch import Batch, ImageBatch, Inputs, TextBatch, WordPieces, Words
 from datasets.captions import Layout, read_layout
 from datasets.contents import array_hash, lines_hash
-from datasets.draws import Draws
+from datasets.draws import Draws, Stream
 from datasets.errors import DataError
+from datasets.pictures import find_pictures
+from datasets.pixels import CUTS, PixelReader
 from datasets.sidecars import PairsSidecar, Sidecar, find_sidecar, missing_sentence, open_sidecar, sidecar_missing
 from datasets.spec import DatasetSpec, find_spec
 from datasets.text import SplitWords, Tokens, Vocabulary, WordPieceTokenizer, WordTokenizer, read_vocabulary
@@ -145,7 +147,8 @@ class Dataset:
             sidecar: open_sidecar(self.spec, sidecar, self.folder, name, layout)
             for sidecar in (*inputs.image_sidecars, *inputs.text_sidecars)
         }
-        return Split(self, name, layout, n_images, texts, features, tokenizer, tokens, sidecars)
+        pictures = PixelReader(find_pictures(self, name)[:n_images], inputs.pixels) if inputs.pixels else None
+        return Split(self, name, layout, n_images, texts, features, tokenizer, tokens, sidecars, pictures)
 
     def word_counts(self, split: str) -> np.ndarray:
         """(n_texts,) words of each caption without `<start>` and `<end>`, of the ready-made ids where there are any."""
@@ -166,7 +169,16 @@ class Dataset:
             for name in (*inputs.image_sidecars, *inputs.text_sidecars):
                 sentence = sidecar_missing(self.spec, name, self.folder, split)
                 sentences += [sentence] if sentence else []
+            if inputs.pixels and self.captions_path(split).exists():
+                sentences += self._missing_pictures(split)
         return sentences
+
+    def _missing_pictures(self, split: str) -> list[str]:
+        try:
+            find_pictures(self, split)
+        except DataError as error:
+            return [str(error)]
+        return []
 
     def size_of(self, sidecar: str) -> int:
         """Width of a sidecar's rows (last axis), from the header of the first file found."""
@@ -264,13 +276,14 @@ class Split:
         tokenizer: WordTokenizer | WordPieceTokenizer | None,
         tokens: Tokens | None,
         sidecars: dict[str, Sidecar],
+        pictures: PixelReader | None = None,
     ) -> None:
         self.dataset, self.name, self.n_images, self.n_texts = dataset, name, n_images, len(texts)
         self.captions = [layout.captions[i] for i in texts]
         self.image_ids = layout.image_ids[:n_images]
         self.image_of_text = torch.from_numpy(layout.image_of_text[texts])
         self.first_text_of_image = torch.from_numpy(np.searchsorted(texts, layout.first_text[:n_images]))
-        self.features, self.tokenizer, self.sidecars = features, tokenizer, sidecars
+        self.features, self.tokenizer, self.sidecars, self.pictures = features, tokenizer, sidecars, pictures
         self._texts, self._tokens = texts, tokens
         self._feature_rows = None if features is None else layout.image_rows(len(features))
 
@@ -299,9 +312,10 @@ class Split:
     ) -> Batch:
         """Captions with their images, for training.
 
-        augmentation: drop regions and touch words, as `draws` says. sort_by_length: longest caption first, stable, by
-        the augmented length. own: the rows of the whole batch that are wanted, padded as the whole batch is: several
-        processes share a batch, and padding enters batch statistics.
+        augmentation: drop regions and touch words, as `draws` says; pictures are cut and mirrored as the method asks
+        for. sort_by_length: longest caption first, stable, by the augmented length. own: the rows of the whole batch
+        that are wanted, padded as the whole batch is: several processes share a batch, and padding enters batch
+        statistics.
         """
         texts = np.asarray(text_indices, np.int64)
         tokens = None if self._tokens is None else self._tokens.take(texts)
@@ -316,7 +330,8 @@ class Split:
         texts, tokens = texts[rows], None if tokens is None else tokens.take(rows)
         packed = None if packed is None else packed.take(rows)
         image_rows = {name: s.pair_rows[self._texts[texts]] for name, s in self._sided("image")}
-        images = self._image_batch(self.image_of_text.numpy()[texts], image_rows, packed)
+        cuts = self._cuts(texts, draws) if self.pictures and draws else None
+        images = self._image_batch(self.image_of_text.numpy()[texts], image_rows, packed, cuts)
         return Batch(images, self._text_batch(texts, tokens, width))
 
     def sidecar(self, name: str) -> np.ndarray:
@@ -347,6 +362,8 @@ class Split:
             found["tokens"] = lines_hash([array_hash(self._tokens.ids), array_hash(self._tokens.offsets)])
         if self.features is not None:
             found["features"] = array_hash(self.features, whole)
+        if self.pictures is not None:
+            found["pictures"] = self.pictures.content_hash(whole)
         return found | {name: sidecar.content_hash(whole) for name, sidecar in sorted(self.sidecars.items())}
 
     def _sided(self, side: str) -> list[tuple[str, Sidecar]]:
@@ -369,16 +386,27 @@ class Split:
         kept = keep_regions(draws, torch.from_numpy(texts), self.features.shape[1], augmentation.regions)
         return tokens, Packed.of(kept.numpy())
 
-    def _image_batch(self, images: np.ndarray, rows: dict[str, np.ndarray], packed: Packed | None) -> ImageBatch:
+    def _cuts(self, texts: np.ndarray, draws: Draws) -> np.ndarray:
+        """(B, CUTS): how the picture beside each caption is cut and mirrored."""
+        return draws.uniform(Stream.PICTURES, torch.from_numpy(texts)[:, None], torch.arange(CUTS)).numpy()
+
+    def _image_batch(
+        self,
+        images: np.ndarray,
+        rows: dict[str, np.ndarray],
+        packed: Packed | None,
+        cuts: np.ndarray | None = None,
+    ) -> ImageBatch:
         sidecars = {name: self.sidecars[name].gather(row, packed) for name, row in rows.items()}
         ids = torch.from_numpy(images)
+        pixels = self.pictures.read(images, cuts) if self.pictures else None
         if self.features is None:
-            return ImageBatch(ids, sidecars=sidecars)
+            return ImageBatch(ids, sidecars=sidecars, pixels=pixels)
         regions, lengths = gather_regions(self.features, self._feature_rows[images], packed)
         bad = first_non_finite(regions)
         if bad is not None:
             raise DataError(self._non_finite(int(images[bad])))
-        return ImageBatch(ids, regions, lengths, sidecars)
+        return ImageBatch(ids, regions, lengths, sidecars, pixels)
 
     def _text_batch(self, texts: np.ndarray, tokens: Tokens | None, width: int | None = None) -> TextBatch:
         sidecars = {name: s.gather(s.pair_rows[self._texts[texts]]) for name, s in self._sided("text")}

@@ -67,7 +67,8 @@ class DatasetSpec(Spec):
     dev_images: only the first so many images of dev are used (None: all).
     captions_per_image: used where no ids file says it. where: how to get the data. simulated: made-up sidecars.
     folder: the precomp folder, relative to the data root or to the user's YAML; None = the usual places.
-    picture_size: width and height of every picture, for boxes in pixels without a file of sizes.
+    images: the folder of the pictures, relative to the data root or to the user's YAML; None = images/ beside
+    id_mapping.json. picture_size: width and height of every picture, for boxes in pixels without a file of sizes.
     generated: made on first use into a cache folder.
     """
 
@@ -82,6 +83,7 @@ class DatasetSpec(Spec):
     where: str = ""
     simulated: list[str] = []
     folder: str | None = None
+    images: str | None = None
     picture_size: tuple[int, int] | None = None
     generated: bool = False
 
@@ -131,8 +133,9 @@ def nearest(word: str, known: list[str]) -> str:
 
 def _load(path: Path) -> DatasetSpec:
     content = _with_base(_read_yaml(path), path)
-    if path.parent != FOLDER and content.get("folder"):
-        content["folder"] = str(path.parent / content["folder"])
+    for place in ("folder", "images"):
+        if path.parent != FOLDER and isinstance(content.get(place), str):
+            content[place] = str(path.parent / content[place])
     try:
         return DatasetSpec(**content)
     except ValidationError as error:
