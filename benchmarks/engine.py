@@ -151,7 +151,7 @@ class Trainer:
         loss_sum, skipped = torch.tensor(state.loss_sum, device=device), torch.zeros((), device=device)
         try:
             for batch in self._epoch_batches():
-                progress = Progress(state.step, state.epoch, self._phases())
+                progress = Progress(state.step, state.epoch, self._phases(), state.batch / self.batches)
                 terms, unusable = self._step(model, optimizer, batch.to(device), progress)
                 loss_sum += terms["total"].detach().nan_to_num(0, 0, 0)
                 skipped += unusable

@@ -26,6 +26,7 @@ from methods.base import Method, MethodConfig
 from methods.hosting import resolve_entry
 from methods.registry import find_method
 
+FILES = ("text.bert", "prototypes_file", "grid.weights")  # recipe values that may be paths
 WHOLE = ", whole"  # behind the name of what was hashed from end to end
 
 
@@ -185,22 +186,21 @@ def data_contents(splits: Iterable[Split], whole: bool = False) -> dict[str, str
     return found
 
 
-def portable(values: dict[str, Any]) -> dict[str, Any]:
-    """Recipe values without machine paths: BERT's folder and files are named by their last part, wherever they lie.
+def portable(values: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """Recipe values without machine paths: folders and files are named by their last part, wherever they lie.
 
-    values: nested, or with dotted keys.
+    values: nested, or with dotted keys. above: what comes before their keys.
     """
-    renamed = dict(values)
-    if isinstance(renamed.get("text"), dict):
-        renamed["text"] = {k: _last_part(v) if k == "bert" else v for k, v in renamed["text"].items()}
-    if "text.bert" in renamed:
-        renamed["text.bert"] = _last_part(renamed["text.bert"])
-    if "prototypes_file" in renamed:
-        renamed["prototypes_file"] = _last_part(renamed["prototypes_file"])
+    renamed = {}
+    for name, value in values.items():
+        key = f"{above}{name}".removeprefix("host.")
+        renamed[name] = portable(value, f"{key}.") if isinstance(value, dict) else value
+        if key in FILES and isinstance(value, str):
+            renamed[name] = _last_part(value)
     return renamed
 
 
-def _last_part(name: str | None) -> str | None:
+def _last_part(name: str) -> str:
     return Path(name).resolve().name if name and Path(name).exists() else name
 
 

@@ -68,5 +68,6 @@ def _saved_bytes(method: Method, job: Job, pairs: int) -> int:
 
 def _batch_bytes(job: Job) -> int:
     batch = job.split("train").pairs(torch.arange(MORE))
-    tensors = [batch.images.regions, batch.texts.words, *batch.images.sidecars.values(), *batch.texts.sidecars.values()]
+    tensors = [batch.images.regions, batch.images.pixels, batch.texts.words]
+    tensors += [*batch.images.sidecars.values(), *batch.texts.sidecars.values()]
     return sum(t.numel() * t.element_size() for t in tensors if t is not None)

@@ -33,11 +33,15 @@ class MethodConfig(BaseModel):
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands. step and epoch count from 0; phases holds the names of the phases that have begun."""
+    """Where training stands. step and epoch count from 0; phases holds the names of the phases that have begun.
+
+    epoch_share: the share of the epoch's steps that lies behind.
+    """
 
     step: int = 0
     epoch: int = 0
     phases: frozenset[str] = frozenset()
+    epoch_share: float = 0.0
 
     def reached(self, phase: str) -> bool:
         """Has `phase` begun?"""
@@ -194,7 +198,7 @@ class Method(nn.Module, ABC):
         text = config.text
         if text.bert is None and text.vocabulary_size is None:
             text = text.model_copy(update={"vocabulary_size": len(data.vocabulary(text.inputs()))})
-        region_dim = config.region_dim or data.region_dim
+        region_dim = config.region_dim or (data.region_dim if cls.bare(config).inputs().regions else None)
         return config.model_copy(update={"text": text, "region_dim": region_dim})
 
     @classmethod

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from datasets.batch import ImageBatch, TextBatch
+from datasets.batch import ImageBatch, Inputs, TextBatch
 from methods.base import EmbeddingMethod, Group, MethodConfig, Progress, Terms, dot_products
 from methods.errors import MethodError
+from methods.grid import GridConfig, GridEncoder
 from methods.losses import MARGIN, diagonal, hinge_costs
 from methods.normalise import l2norm
 from methods.official import TEXT_TENSORS, Official, Tensors, region_tensors, region_values, text_values
 from methods.pooling import PoolingName, pooling
-from methods.regions import RegionProjection
+from methods.regions import RegionProjection, xavier
 from methods.registry import register
 from methods.text_encoders import text_encoder
 
@@ -22,7 +24,7 @@ class GPOConfig(MethodConfig):
     """embed_size: d of both embeddings. margin: of the hinge loss.
 
     image_pooling, text_pooling: how a set of regions or words becomes one vector. kmax_k: the k of kmax.
-    bert_lr_factor: BERT's learning rate relative to the rest.
+    bert_lr_factor: BERT's learning rate relative to the rest. grid: pictures in the place of region features.
     """
 
     embed_size: int = 1024
@@ -31,6 +33,7 @@ class GPOConfig(MethodConfig):
     text_pooling: PoolingName = "gpo"
     kmax_k: int = 5
     bert_lr_factor: float = 0.1
+    grid: GridConfig = GridConfig()
 
 
 def _configure(tensors: Tensors, options: dict[str, Any], config: GPOConfig) -> dict[str, Any]:
@@ -58,28 +61,47 @@ OFFICIAL = Official(
 class GPO(EmbeddingMethod):
     """Region projection and text encoder, each pooled by its own operator and normalised; hinge loss.
 
-    Phase max_violation: until it begins the loss sums over all negatives, from then on it takes the hardest.
+    Phase max_violation: until it begins the loss sums over all negatives, from then on it takes the hardest. Grid
+    features: before phase backbone the backbone is frozen; from then until phase full_loss the loss grows from 0 in
+    each epoch.
     Variants: bigru is the released BiGRU version; vsepp the paper's VSE++ baseline (mean of the regions, CLS of BERT);
-    mean, max and kmax pool both sides alike.
+    mean, max and kmax pool both sides alike. On pictures: grid (the detector's ResNet-101), grid-wsl (ResNeXt-101),
+    grid-imagenet (ResNet-152); region-grid is the mean similarity of gpo and grid.
     """
 
     Config = GPOConfig
-    phases = ("max_violation",)
+    phases = ("max_violation", "backbone", "full_loss")
     official = OFFICIAL
-    variants = ("gpo", "bigru", "vsepp", "mean", "max", "kmax")
+    variants = ("gpo", "bigru", "vsepp", "mean", "max", "kmax", "grid", "grid-wsl", "grid-imagenet", "region-grid")
+    ensembles: ClassVar[dict[str, tuple[str, ...]]] = {"region-grid": ("gpo", "grid")}
 
     def __init__(self, config: GPOConfig) -> None:
         super().__init__(config)
-        if config.region_dim is None:
+        self.grid = GridEncoder(config.grid) if config.grid.backbone else None
+        if self.grid is not None:
+            self.regions = xavier(nn.Linear(self.grid.backbone.width, config.embed_size))
+        elif config.region_dim is None:
             raise MethodError("region_dim is not set: it comes with the data, or set region_dim=N.")
-        self.regions = RegionProjection(config.region_dim, config.embed_size)
+        else:
+            self.regions = RegionProjection(config.region_dim, config.embed_size)
         self.image_pool = pooling(config.image_pooling, config.kmax_k)
         self.words = text_encoder(config.text, config.embed_size)
         self.text_pool = pooling(config.text_pooling, config.kmax_k)
 
+    @classmethod
+    def features_label(cls, config: GPOConfig, regions: str) -> str:
+        """The data's regions, or the backbone."""
+        return config.grid.label() if config.grid.backbone else regions
+
+    def inputs(self) -> Inputs:
+        """Regions or pictures, and captions."""
+        inputs, grid = super().inputs(), self.config.grid
+        return replace(inputs, regions=False, pixels=grid.pixels()) if grid.backbone else inputs
+
     def embed_images(self, images: ImageBatch) -> Tensor:
         """(B, d), of length 1."""
-        return l2norm(self.image_pool(self.regions(images.regions), images.lengths))
+        regions, lengths = self.grid(images.pixels) if self.grid is not None else (images.regions, images.lengths)
+        return l2norm(self.image_pool(self.regions(regions), lengths))
 
     def embed_texts(self, texts: TextBatch) -> Tensor:
         """(B, d), of length 1."""
@@ -93,13 +115,28 @@ class GPO(EmbeddingMethod):
             self.config.margin,
             hardest=progress.reached("max_violation"),
         )
-        return {"i2t": i2t, "t2i": t2i, "total": i2t + t2i}
+        grows = self.grid is not None and progress.reached("backbone") and not progress.reached("full_loss")
+        return {"i2t": i2t, "t2i": t2i, "total": (i2t + t2i) * (progress.epoch_share if grows else 1)}
+
+    def before_step(self, progress: Progress) -> None:
+        """A frozen backbone keeps nothing for the backward pass."""
+        if self.grid is not None:
+            self.grid.frozen = not progress.reached("backbone")
 
     def parameter_groups(self) -> list[Group]:
-        """With BERT: text without BERT, BERT at a lower rate, image. With the BiGRU: one group."""
-        if not self.config.text.bert:
+        """Text without BERT, BERT at a lower rate, image, backbone; with the BiGRU and regions: one group."""
+        if not self.config.text.bert and self.grid is None:
             return super().parameter_groups()
-        bert = list(self.words.bert.parameters())
         image = [*self.regions.parameters(), *self.image_pool.parameters()]
+        groups = [*self._text_groups(), Group("image", image)]
+        if self.grid is None:
+            return groups
+        factor, parameters = self.config.grid.lr_factor, list(self.grid.parameters())
+        return [*groups, Group("backbone", parameters, lr_factor=factor, frozen_until="backbone")]
+
+    def _text_groups(self) -> list[Group]:
+        if not self.config.text.bert:
+            return [Group("text", [*self.words.parameters(), *self.text_pool.parameters()])]
         text = [*self.words.linear.parameters(), *self.text_pool.parameters()]
-        return [Group("text", text), Group("bert", bert, lr_factor=self.config.bert_lr_factor), Group("image", image)]
+        bert = list(self.words.bert.parameters())
+        return [Group("text", text), Group("bert", bert, lr_factor=self.config.bert_lr_factor)]

@@ -28,11 +28,16 @@ class RegionProjection(nn.Module):
         super().__init__()
         self.fc = nn.Linear(region_dim, embed_size)
         self.mlp = RegionMLP(region_dim, embed_size)
-        xavier = [self.fc, self.mlp.hidden, self.mlp.output] if xavier_mlp else [self.fc]
-        for layer in xavier:
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        for layer in [self.fc, self.mlp.hidden, self.mlp.output] if xavier_mlp else [self.fc]:
+            xavier(layer)
 
     def forward(self, regions: Tensor) -> Tensor:
         """(B, N, region_dim) -> (B, N, d)."""
         return self.fc(regions) + self.mlp(regions)
+
+
+def xavier(layer: nn.Linear) -> nn.Linear:
+    """The layer with weights drawn from uniform(±sqrt(6 / (in + out))) and no bias at first."""
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer

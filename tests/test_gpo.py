@@ -148,11 +148,14 @@ def test_recipes_resolve(variant, dataset):
     recipe = resolve(GPO, "gpo", dataset, variant, file=entry.recipe)
     bigru = recipe.config.text.bert is None
     assert bigru == (dataset in ("f8k", "demo") or variant == "bigru")
-    assert recipe.optim.weight_decay == (0.01 if bigru else 1e-4)
+    grid = recipe.config.grid.backbone is not None
+    assert grid == variant.startswith("grid")
+    assert recipe.optim.weight_decay == (0.01 if bigru and not grid else 1e-4)
     assert recipe.train.sort_by_length == bigru
     pooled = (recipe.config.image_pooling, recipe.config.text_pooling)
-    expected = {"vsepp": ("mean", "mean" if bigru else "cls"), "bigru": ("gpo", "gpo")}
-    assert pooled == expected.get(variant, (variant, variant))
+    fixed = {name: (name, name) for name in ("mean", "max", "kmax")}
+    expected = {"vsepp": ("mean", "mean" if bigru else "cls"), **fixed}
+    assert pooled == expected.get(variant, ("gpo", "gpo"))
 
 
 def test_f30k_recipe_is_the_papers():

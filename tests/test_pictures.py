@@ -114,3 +114,55 @@ def test_a_picture_that_cannot_be_decoded_is_named(tmp_path):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(DataError, match=f"{name} cannot be decoded as a picture"):
             open_picture(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["../secret.jpg", "/etc/secret.jpg", "a/../../secret.jpg"])
+def test_names_that_lead_out_of_the_folder(names, folder, name):
+    mapping = folder.parent / "id_mapping.json"
+    mapping.write_text(json.dumps({**json.loads(mapping.read_text()), "1002": name}))
+    with pytest.raises(DataError, match=r"id_mapping.json: 1 file names lead out of .*images \(.*secret.jpg\)"):
+        names()
+
+
+@pytest.mark.parametrize("of", ["file", "folder"])
+def test_links_that_lead_out_of_the_folder(names, folder, tmp_path, of):
+    images, outside = folder.parent / "images", tmp_path / "outside"
+    outside.mkdir()
+    (images / "test_1002.jpg").rename(outside / "test_1002.jpg")
+    if of == "file":
+        (images / "test_1002.jpg").symlink_to(outside / "test_1002.jpg")
+    else:
+        (images / "more").symlink_to(outside)
+        mapping = folder.parent / "id_mapping.json"
+        mapping.write_text(json.dumps({**json.loads(mapping.read_text()), "1002": "more/test_1002.jpg"}))
+    with pytest.raises(DataError, match=r"images: 1 links lead out of it|images: 2 links lead out of it"):
+        names()
+
+
+def test_the_whole_folder_may_be_a_link(names, folder, tmp_path):
+    images = folder.parent / "images"
+    images.rename(tmp_path / "elsewhere")
+    images.symlink_to(tmp_path / "elsewhere")
+    assert len(names()) == 4
+
+
+def test_a_data_sets_own_yaml_names_the_folder(folder, tmp_path):
+    (folder.parent / "images").rename(tmp_path / "photos")
+    text = f"extends: f30k\nname: mine\nfolder: {folder}\nimages: photos\nbenchmarks: [{{name: mine, images: 4}}]\n"
+    (tmp_path / "mine.yaml").write_text(text)
+    found = find_pictures(open_dataset(str(tmp_path / "mine.yaml"), tmp_path / "nowhere"), "test")
+    assert found[0] == tmp_path / "photos" / "test_1003.jpg"
+
+
+def test_a_picture_too_large_to_be_decoded(tmp_path):
+    Image.new("1", (9_440, 9_440)).save(tmp_path / "bomb.png")
+    assert (tmp_path / "bomb.png").stat().st_size < 20_000
+    with pytest.raises(DataError, match=r"bomb.png cannot be decoded as a picture \(9,440 x 9,440 pixels are too many"):
+        open_picture(tmp_path / "bomb.png")
+
+
+def test_formats_that_start_a_program_are_not_opened(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.eps")
+    (tmp_path / "a.eps").rename(tmp_path / "a.jpg")
+    with pytest.raises(DataError, match=r"a.jpg cannot be decoded"):
+        open_picture(tmp_path / "a.jpg")

@@ -1,0 +1,212 @@
+"""Backbones: pictures -> a grid of features. Those of VSE∞ from their weights files, and any of timm.
+
+butd-resnet101, imagenet-resnet152 and wsl-resnext101 as in the released code of VSE∞ (CVPR 2021): the first two are of
+Caffe's style, the third is torchvision's.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from methods.errors import MethodError
+from methods.recipe import nearest
+from methods.weights import fill, find_weights, read_weights
+
+PRETRAINED = "pretrained"  # weights: timm's own
+TIMM = "timm:"
+WIDTH = 2048  # of the last stage of ResNets with bottlenecks
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard deviation of red, green, blue in 0..1
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A backbone of VSE∞'s raw-image models.
+
+    blocks: bottlenecks per stage. resnext: 32 groups of width 8. caffe: a bottleneck strides in its first convolution,
+    and the pooling after the stem does not pad. bgr: blue, green, red minus Caffe's means. file: of the weights.
+    source: its size and where it is published.
+    """
+
+    blocks: tuple[int, ...]
+    file: str
+    source: str
+    resnext: bool = False
+    caffe: bool = True
+    bgr: bool = False
+
+
+SHIPPED = {
+    "butd-resnet101": Shipped(
+        (3, 4, 23, 3),
+        "original_updown_backbone.pth",
+        "about 170 MB, linked in the README of https://github.com/woodfrog/vse_infty",
+        bgr=True,
+    ),
+    "wsl-resnext101": Shipped(
+        (3, 4, 23, 3),
+        "ig_resnext101_32x8-c38310e5.pth",
+        "about 360 MB, https://download.pytorch.org/models/ig_resnext101_32x8-c38310e5.pth",
+        resnext=True,
+        caffe=False,
+    ),
+    "imagenet-resnet152": Shipped(
+        (3, 8, 36, 3),
+        "resnet152-b121ed2d.pth",
+        "about 240 MB, https://download.pytorch.org/models/resnet152-b121ed2d.pth",
+    ),
+}
+
+
+class Backbone(nn.Module):
+    """A network and the way its pictures are normalised. width: numbers of a grid cell.
+
+    trains_norm: BatchNorm follows the batches; else its statistics stay those of the weights.
+    """
+
+    def __init__(self, network: nn.Module, width: int, offset: Tensor, scale: Tensor, bgr: bool = False) -> None:
+        """offset, scale: (3,), in 0..255 and in the network's order of colours."""
+        super().__init__()
+        self.network = network.to(memory_format=torch.channels_last)  # as the pictures come; faster
+        self.width, self.bgr, self.trains_norm = width, bgr, False
+        self.register_buffer("offset", offset[:, None, None], persistent=False)
+        self.register_buffer("scale", scale[:, None, None], persistent=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(B, 3, H, W) uint8 -> (B, cells, width), row by row."""
+        colours = pixels.flip(1) if self.bgr else pixels
+        grid = self.network((colours.float() - self.offset) / self.scale)
+        grid = grid[-1] if isinstance(grid, list) else grid  # (B, width, h, w)
+        return grid.flatten(2).transpose(1, 2)
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Training mode; BatchNorm stays in evaluation where its statistics are fixed."""
+        super().train(mode)
+        if not self.trains_norm:
+            for module in self.network.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        return self
+
+
+def backbone(name: str, weights: str | None, stage: int = -1) -> Backbone:
+    """A backbone with its weights.
+
+    name: of SHIPPED, or timm:NAME. weights: a file; `pretrained` = the published ones (of timm: in the hub or its
+    cache); None = random. stage: of timm's models, whose features the grid has; -1 is the last. Raises MethodError
+    where a name is not known, or weights cannot be had.
+    """
+    if name.startswith(TIMM):
+        return _of_timm(name.removeprefix(TIMM), weights, stage)
+    if name not in SHIPPED:
+        raise MethodError(
+            f"grid.backbone={name} is not known{nearest(name, list(SHIPPED))}; use {', '.join(SHIPPED)}, or any model "
+            f"of timm as timm:NAME, for example timm:resnet18."
+        )
+    return _shipped(name, weights)
+
+
+def _shipped(name: str, weights: str | None) -> Backbone:
+    about = SHIPPED[name]
+    network = _resnet(about)
+    if weights is not None:
+        path = find_weights(about.file if weights == PRETRAINED else weights, name, about.source)
+        tensors = {_torchvision_name(key): value for key, value in read_weights(path).items()}
+        fill(network, {key: value for key, value in tensors.items() if not key.startswith("fc.")}, path, name)
+    if about.bgr:
+        return Backbone(network, WIDTH, torch.tensor([102.9801, 115.9465, 122.7717]), torch.ones(3), bgr=True)
+    return Backbone(network, WIDTH, *_in_bytes(*IMAGENET))
+
+
+def _in_bytes(mean: Any, deviation: Any) -> tuple[Tensor, Tensor]:
+    return 255 * torch.tensor(mean), 255 * torch.tensor(deviation)
+
+
+def _resnet(about: Shipped) -> nn.Sequential:
+    """torchvision's network up to its last stage, under torchvision's names."""
+    try:
+        from torchvision.models.resnet import Bottleneck, ResNet  # heavy
+    except ImportError as error:
+        raise _no_library("torchvision", error) from error
+    groups = {"groups": 32, "width_per_group": 8} if about.resnext else {}
+    whole = ResNet(Bottleneck, list(about.blocks), **groups)
+    stages = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
+    network = nn.Sequential(OrderedDict((stage, getattr(whole, stage)) for stage in stages))
+    return _as_caffe(network) if about.caffe else network
+
+
+def _as_caffe(network: nn.Sequential) -> nn.Sequential:
+    network.maxpool = nn.MaxPool2d(3, stride=2, padding=0, ceil_mode=True)
+    for stage in (network.layer2, network.layer3, network.layer4):
+        first = stage[0]
+        first.conv1.stride, first.conv2.stride = first.conv2.stride, first.conv1.stride
+    return network
+
+
+# The detector's file, and the checkpoints of VSE∞, number what torchvision names.
+NUMBERED = {
+    "base.0.": "conv1.", "base.1.": "bn1.", "base.4.": "layer1.", "base.5.": "layer2.", "base.6.": "layer3.",
+    "top.0.": "layer4.",
+}  # fmt: skip
+
+
+def _torchvision_name(name: str) -> str:
+    name = name.removeprefix("backbone.").removeprefix("RCNN_")
+    prefix = next((prefix for prefix in NUMBERED if name.startswith(prefix)), None)
+    return NUMBERED[prefix] + name.removeprefix(prefix) if prefix else name
+
+
+def _of_timm(name: str, weights: str | None, stage: int) -> Backbone:
+    timm = _import_timm()
+    known = timm.list_models(pretrained=False)
+    if name.split(".")[0] not in known:
+        raise MethodError(f"grid.backbone=timm:{name}: timm knows no such model{nearest(name, known)}.")
+    overlay = None
+    if weights not in (None, PRETRAINED):
+        overlay = {"state_dict": read_weights(find_weights(weights, f"timm:{name}"))}
+    try:
+        network = timm.create_model(
+            name,
+            pretrained=weights is not None,
+            features_only=True,
+            out_indices=(stage,),
+            pretrained_cfg_overlay=overlay,
+        )
+    except (OSError, RuntimeError, ValueError, IndexError, AssertionError, AttributeError) as error:
+        raise MethodError(_unusable(name, weights, stage, error)) from error
+    mean, deviation = (network.default_cfg[key] for key in ("mean", "std"))
+    return Backbone(network, network.feature_info.channels()[-1], *_in_bytes(mean, deviation))
+
+
+def _import_timm() -> Any:
+    try:
+        import timm  # heavy
+    except ImportError as error:
+        raise _no_library("timm", error) from error
+    return timm
+
+
+def _no_library(name: str, error: ImportError) -> MethodError:
+    return MethodError(f"backbones need {name}, which cannot be imported ({error}); pip install -e '.[pictures]'.")
+
+
+def _unusable(name: str, weights: str | None, stage: int, error: Exception) -> str:
+    reason = " ".join(str(error).split())
+    if weights == PRETRAINED:
+        return (
+            f"weights of timm:{name} are neither in the hub's cache nor can they be downloaded ({reason}); name a file "
+            f"with --set grid.weights=PATH, or start from random weights with --set grid.weights=null."
+        )
+    return f"timm:{name} gives no grid of features at stage {stage} with these weights ({reason}); choose another."
+
+
+def label(name: str, weights: str | None) -> str:
+    """A backbone as tables show it."""
+    if weights is None:
+        return f"{name}, no pretrained weights"
+    return name if weights == PRETRAINED else f"{name}, {Path(weights).name}"
