@@ -285,6 +285,15 @@ def prepare(
     batch_size: Annotated[
         str, typer.Option(help="Items at a time on a GPU; auto: as many as fit. The CPU's is fixed.")
     ] = "auto",
+    graph_parser: Annotated[
+        str, typer.Option(help="What parses captions without graphs: factual (FactualSceneGraph) or rules.")
+    ] = "factual",
+    graph_model: Annotated[
+        str, typer.Option(help="Weights of FactualSceneGraph: a folder or a name.")
+    ] = "lizhuang144/flan-t5-base-VG-factual-sg",
+    graph_python: Annotated[
+        Path | None, typer.Option(help="The Python that has FactualSceneGraph; default: this one.")
+    ] = None,
     dependency_parser: Annotated[
         str, typer.Option(help="spacy:MODEL (a name or a folder), or stanza:FOLDER.")
     ] = "spacy:en_core_web_sm",
@@ -308,6 +317,9 @@ def prepare(
         clip_weights=clip_weights,
         images=images,
         batch_size=_batch_size(batch_size),
+        graph_parser=graph_parser,
+        graph_model=graph_model,
+        graph_python=graph_python,
         dependency_parser=dependency_parser,
     )
     prepare_files(options, console)

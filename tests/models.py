@@ -71,3 +71,70 @@ def save_tiny_spacy(folder: Path) -> Path:
         pipeline.update([example])
     pipeline.to_disk(folder)
     return folder
+
+
+def save_tiny_t5(folder: Path) -> Path:
+    """A random T5 of two layers with a tokenizer of whole words, saved as transformers saves the real one."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+
+    words = ["<pad>", "</s>", "<unk>", "(", ")", ",", "is", *dict.fromkeys(WORDS)]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
+    torch.manual_seed(0)
+    sizes = T5Config(
+        vocab_size=len(words), d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=2, decoder_start_token_id=0
+    )
+    T5ForConditionalGeneration(sizes).save_pretrained(folder)
+    return folder
+
+
+TORCH = """
+class cuda:
+    is_available = staticmethod(bool)
+    OutOfMemoryError = MemoryError
+"""  # the real one takes seconds to import
+
+FACTUAL = '''
+import os
+import datasets  # the library of that name, here a stand-in: never the harness's package
+assert datasets.LIBRARY
+
+
+class SceneGraphParser:
+    """The interface of the package, with graphs that follow from the words, and a print that must not disturb."""
+
+    def __init__(self, checkpoint_path, device="cuda:0"):
+        if not os.path.isfile(os.path.join(checkpoint_path, "config.json")):
+            raise OSError("no model in " + checkpoint_path)
+
+    def parse(self, descriptions, beam_size, return_text, batch_size):
+        print("parsing", len(descriptions))
+        graphs = []
+        for text in descriptions:
+            _, adjective, noun, verb, near, _, place, _ = text.split()
+            if verb == "explodes":
+                raise RuntimeError("boom")
+            first = {"head": noun, "quantity": "", "attributes": {adjective, "zany", "alive"}}
+            second = {"head": place, "quantity": "", "attributes": set()}
+            relation = {"subject": 0, "relation": near, "object": 1}
+            graphs.append({"entities": [first, second], "relations": [relation]})
+        return graphs
+'''
+
+
+def write_factual_package(folder: Path) -> Path:
+    """A package with the interface of FactualSceneGraph, and a library named `datasets`; returns their folder."""
+    parser = folder / "factual_scene_graph" / "parser"
+    parser.mkdir(parents=True)
+    for package in (parser, parser.parent):
+        (package / "__init__.py").write_text("")
+    (parser / "scene_graph_parser.py").write_text(FACTUAL)
+    (folder / "datasets.py").write_text("LIBRARY = True\n")
+    (folder / "torch.py").write_text(TORCH)
+    about = folder / "FactualSceneGraph-9.9.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: FactualSceneGraph\nVersion: 9.9\n")
+    return folder

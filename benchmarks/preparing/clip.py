@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.preparing.content import Product, Target
-from benchmarks.preparing.sentences import Sentences, encoded_manifest
+from benchmarks.preparing.content import Product, Target, encoded_manifest
+from benchmarks.preparing.sentences import Sentences
 from datasets.clip_model import CLIPEncoder, model_label
 from datasets.manifest import Manifest
 from datasets.pictures import find_pictures

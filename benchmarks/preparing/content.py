@@ -81,6 +81,43 @@ class Product:
         return Target(path, split, content, sidecar=sidecar, **details)
 
 
+class Maker(Protocol):
+    """What makes rows: an encoder, a parser, a model. name, weights, revision: as Manifest has them."""
+
+    name: str
+    weights: str
+    revision: str
+
+    @property
+    def state(self) -> str:
+        """Fingerprint of all that the rows depend on beside the items."""
+        ...
+
+    @property
+    def libraries(self) -> dict[str, str]:
+        """Versions of the libraries that compute."""
+        ...
+
+
+def encoded_manifest(
+    maker: Maker, items: Sequence[object], shape: tuple[int, ...], dtype: str, source: str = ""
+) -> Manifest:
+    """The manifest of what `maker` makes of some items. source: what wrote the items, "" where it is not known."""
+    return Manifest(
+        encoder=maker.name,
+        pooling=getattr(maker, "pooling", ""),
+        weights=maker.weights,
+        fitted=getattr(maker, "fitted", False),
+        texts=fingerprint(items),
+        state=maker.state,
+        revision=maker.revision,
+        shape=shape,
+        dtype=dtype,
+        libraries=maker.libraries,
+        source=source,
+    )
+
+
 def fingerprint(values: Sequence[object]) -> str:
     """Sixteen hex digits that tell values from others; JSON must be able to hold them."""
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from benchmarks.preparing.content import PREPARED, Product, Target, fingerprint
+from benchmarks.preparing.content import PREPARED, Product, Target, encoded_manifest
 from benchmarks.preparing.dependency_parsers import DependencyParser, open_parser
 from datasets.manifest import Manifest
 from datasets.text import split_words
@@ -47,15 +47,7 @@ class Pairs:
     @property
     def manifest(self) -> Manifest:
         """What parsed the captions."""
-        return Manifest(
-            encoder=self.parser.name,
-            fitted=False,
-            texts=fingerprint(self.captions),
-            state=self.parser.state,
-            shape=(len(self.captions),),
-            dtype="text",
-            libraries=self.parser.libraries,
-        )
+        return encoded_manifest(self.parser, self.captions, (len(self.captions),), "text")
 
     def rows(self, start: int, stop: int) -> list[str]:
         """The pairs of some captions."""

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from benchmarks.errors import RunError
+from benchmarks.preparing.content import Maker
 from datasets.errors import DataError
 from datasets.model_files import Models, files_print
 
@@ -18,12 +19,8 @@ UNUSED = ["ner", "lemmatizer", "senter", "textcat"]  # parts of a spaCy pipeline
 STANZA_READS = "tokenize,pos,lemma,depparse"
 
 
-class DependencyParser(Protocol):
-    """name: as records show it. state: fingerprint of the model. libraries: versions."""
-
-    name: str
-    state: str
-    libraries: dict[str, str]
+class DependencyParser(Maker, Protocol):
+    """A parser of captions that are split into words."""
 
     def heads(self, captions: Sequence[list[str]]) -> list[list[int]]:
         """Per caption the position of each word's head, from 1; 0 = root."""
@@ -44,6 +41,8 @@ def open_parser(asked: str, models: Models) -> DependencyParser:
 class SpacyParser:
     """A spaCy pipeline with a dependency parser. model: the name of an installed one, or a folder."""
 
+    weights = revision = ""
+
     def __init__(self, model: str, models: Models) -> None:
         self.model, self._models = model, models
 
@@ -53,7 +52,7 @@ class SpacyParser:
         meta = self._pipeline.meta
         return f"spaCy {meta['lang']}_{meta['name']} {meta['version']}"
 
-    @property
+    @cached_property
     def state(self) -> str:
         """Fingerprint of the pipeline's files."""
         return files_print(self._pipeline.path)
@@ -89,6 +88,8 @@ class SpacyParser:
 
 class StanzaParser:
     """stanza's English pipeline. model: the folder that stanza keeps its models in (resources.json, en/)."""
+
+    weights = revision = ""
 
     def __init__(self, model: str, models: Models) -> None:
         self.model, self._models = model, models

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.preparing.content import PREPARED, Product, Source, Target, fingerprint
-from benchmarks.preparing.sentences import encoded_manifest
+from benchmarks.preparing.content import PREPARED, Product, Target, encoded_manifest, fingerprint
+from benchmarks.preparing.graph_parsers import GraphParser, open_graph_parser
+from benchmarks.preparing.job import is_made_here
 from benchmarks.preparing.texts import origin
 from datasets.errors import DataError
 from datasets.graphs import SLOTS, Graph, read_graphs, relation_matrices, relation_numbers
@@ -23,25 +25,44 @@ TEXTS = "scene graphs of the captions, a JSON list with entities and relations p
 
 
 class SceneGraphs(Product):
-    """Entities and relations of each split's captions, in prepared/."""
+    """{split}_graphs.json, where it did not come with the data; of it entities and relations in prepared/."""
 
     name = "graphs"
 
     def targets(self) -> list[Target]:
-        """Entity vectors and relation numbers of each split."""
-        return [target for split in self.job.splits for target in self._of_split(split)]
+        """The graphs of all splits, then the entity vectors and relation numbers of each."""
+        parsed = [self._parsed(split) for split in self._splits_to_parse()]
+        return [*parsed, *(target for split in self.job.splits for target in self._of_split(split))]
+
+    @cached_property
+    def parser(self) -> GraphParser:
+        """The parser that the options name."""
+        return open_graph_parser(self.job.options, self.job.models)
 
     @cached_property
     def numbers(self) -> dict[str, int]:
         """Relation -> its number, from the training split."""
         path = self._path("train")
-        if not path.exists():
-            raise DataError(f"{path} is missing: {TEXTS}; write it, or leave it out with --what.")
         return relation_numbers(read_graphs(path, self.job.dataset.layout("train").captions))
+
+    def _splits_to_parse(self) -> list[str]:
+        """Those without graphs of somebody else; train always, as it numbers the relations."""
+        splits = dict.fromkeys(["train", *self.job.splits])
+        return [split for split in splits if not self._path(split).exists() or is_made_here(self._path(split))]
+
+    def _parsed(self, split: str) -> Target:
+        path, layout = self._path(split), self.job.dataset.layout
+
+        def require() -> None:
+            try:
+                self.parser.require()
+            except DataError as error:
+                raise DataError(f"{path} is missing: {TEXTS}; {error}") from error
+
+        return Target(path, split, lambda: ParsedGraphs(layout(split).captions, self.parser), check=require)
 
     def _of_split(self, split: str) -> list[Target]:
         path, layout = self._path(split), self.job.dataset.layout
-        sources = [Source(path, TEXTS)]
 
         def entities() -> Entities:
             graphs = read_graphs(path, layout(split).captions)
@@ -51,12 +72,39 @@ class SceneGraphs(Product):
             return Relations(read_graphs(path, layout(split).captions), self.numbers, origin(path))
 
         return [
-            self.target(split, ENTITIES, entities, sources=sources, check=self.job.encoder.require),
-            self.target(split, RELATIONS, relations, sources=sources),
+            self.target(split, ENTITIES, entities, check=self.job.encoder.require),
+            self.target(split, RELATIONS, relations),
         ]
 
     def _path(self, split: str) -> Path:
         return self.job.dataset.folder / f"{self.job.dataset.spec.file_split(split)}_graphs.json"
+
+
+@dataclass(frozen=True)
+class ParsedGraphs:
+    """(captions,) a scene graph per caption, as read_graphs reads it."""
+
+    captions: Sequence[str]
+    parser: GraphParser
+
+    @property
+    def step(self) -> int:
+        """Captions that the parser takes at a time."""
+        return self.parser.step
+
+    @property
+    def manifest(self) -> Manifest:
+        """What parsed the captions."""
+        return encoded_manifest(self.parser, self.captions, (len(self.captions),), "text")
+
+    def rows(self, start: int, stop: int) -> list[str]:
+        """The graphs of some captions, one JSON object each."""
+        captions = self.captions[start:stop]
+        graphs = self.parser.graphs(captions)
+        return [
+            json.dumps({"caption": caption, **graph}, ensure_ascii=False)
+            for caption, graph in zip(captions, graphs, strict=True)
+        ]
 
 
 @dataclass(frozen=True)

@@ -120,11 +120,16 @@ class Job:
         return False
 
     def _refuse_foreign(self, path: Path) -> None:
-        if path.exists() and not self.options.force and _made(path) is None:
+        if path.exists() and not self.options.force and not is_made_here(path):
             raise RunError(
                 f"{path} is there, and no manifest beside it says that this command made it; "
                 f"move it away, or replace it with --force."
             )
+
+
+def is_made_here(path: Path) -> bool:
+    """Does a manifest beside a file say that this command made it?"""
+    return _made(path) is not None
 
 
 def is_made(path: Path, manifest: Manifest) -> bool:

@@ -17,6 +17,8 @@ class PrepareOptions:
     model at once on a GPU, None = as many as fit. images: the folder of the pictures, None = the data set's own.
     Sentences: encoder: embedded, a transformers model, or auto = bge-large if it is there, else embedded; width: None =
     the encoder's own.
+    Graphs: graph_parser: factual or rules; graph_model, graph_python: of FactualSceneGraph, its weights and the Python
+    that has it, None = this one.
     Dependencies: dependency_parser: spacy:MODEL or stanza:FOLDER.
     CLIP: clip_model: open_clip's name of a model, or a configuration; clip_weights: their name in the hub, or a file.
     """
@@ -32,4 +34,7 @@ class PrepareOptions:
     clip_weights: str = WEIGHTS
     images: Path | None = None
     batch_size: int | None = None
+    graph_parser: str = "factual"
+    graph_model: str = "lizhuang144/flan-t5-base-VG-factual-sg"
+    graph_python: Path | None = None
     dependency_parser: str = "spacy:en_core_web_sm"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.preparing.content import PREPARED, Product, Source, Target, fingerprint
+from benchmarks.preparing.content import PREPARED, Product, Source, Target, encoded_manifest
 from benchmarks.preparing.texts import DESCRIPTIONS, descriptions_path, origin, read_descriptions
 from datasets.manifest import Manifest
 from datasets.sentences import SentenceEncoder
@@ -63,22 +63,3 @@ class Sentences:
     def rows(self, start: int, stop: int) -> np.ndarray:
         """Vectors of some texts."""
         return self.encoder.encode(self.texts[start:stop])
-
-
-def encoded_manifest(
-    encoder: SentenceEncoder, items: Sequence[object], shape: tuple[int, ...], dtype: str, source: str = ""
-) -> Manifest:
-    """The manifest of vectors of an encoder."""
-    return Manifest(
-        encoder=encoder.name,
-        pooling=encoder.pooling,
-        weights=encoder.weights,
-        fitted=encoder.fitted,
-        texts=fingerprint(items),
-        state=encoder.state,
-        revision=encoder.revision,
-        shape=shape,
-        dtype=dtype,
-        libraries=encoder.libraries,
-        source=source,
-    )
