@@ -260,12 +260,13 @@ def bench(
 @app.command(
     epilog="Examples:  python harness.py prepare --dataset f8k    "
     "python harness.py prepare --dataset data.yaml --what sentences --encoder DIR/bge-large-en-v1.5    "
-    "python harness.py prepare --dataset f30k --what clip"
+    "python harness.py prepare --dataset f30k --what clip    "
+    "python harness.py prepare --dataset mine.yaml --what layout --from captions.csv --images photos"
 )
 def prepare(
     dataset: DatasetName,
     what: Annotated[
-        str, typer.Option(help="sentences, graphs, clip, dependencies; separated by commas.")
+        str, typer.Option(help="layout, caption_ids, clip, sentences, prototypes, graphs, dependencies; with commas.")
     ] = "sentences,graphs",
     encoder: Annotated[
         str,
@@ -282,6 +283,14 @@ def prepare(
         str, typer.Option(help="Of the hub, such as openai, or a file: .safetensors, .bin, .pt.")
     ] = "laion2b_s34b_b79k",
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures; default: its own images/.")] = None,
+    from_: Annotated[
+        list[str],
+        typer.Option("--from", help="What layout, caption_ids are made of: FILE or SPLIT=FILE. Repeatable."),
+    ] = [],  # noqa: B006 - typer copies it
+    max_captions: Annotated[
+        int | None, typer.Option(help="Captions per picture that layout keeps; default: all, of coco 5.", min=1)
+    ] = None,
+    prototypes: Annotated[int, typer.Option(help="Number of prototypes.", min=1)] = 896,
     batch_size: Annotated[
         str, typer.Option(help="Items at a time on a GPU; auto: as many as fit. The CPU's is fixed.")
     ] = "auto",
@@ -298,7 +307,8 @@ def prepare(
         str, typer.Option(help="spacy:MODEL (a name or a folder), or stanza:FOLDER.")
     ] = "spacy:en_core_web_sm",
 ) -> None:
-    """Make sentence vectors, scene graphs and CLIP vectors from a data set's texts and pictures, stored beside it.
+    """Make what methods read from a data set's texts and pictures, stored beside it: a new data set's files, sentence
+    vectors, prototypes of descriptions, scene graphs, CLIP vectors.
 
     What was stopped or killed goes on where it was, and ends with the same bytes.
     """
@@ -321,6 +331,9 @@ def prepare(
         graph_model=graph_model,
         graph_python=graph_python,
         dependency_parser=dependency_parser,
+        sources=from_,
+        max_captions=max_captions,
+        prototypes=prototypes,
     )
     prepare_files(options, console)
 

@@ -142,7 +142,10 @@ class _Checker:
     def _check_counts(self, split: str, layout: Layout) -> None:
         path, ids = self.dataset.captions_path(split), self.dataset.ids_path(split)
         by = f"image ids from {ids.name}" if ids.exists() else f"no {ids.name}: images by position"
-        self.report.found.append(f"{path.name}: {layout.n_texts:,} captions of {layout.n_images:,} images ({by})")
+        manifest = read_manifest(path)
+        made = f", made by prepare: {manifest.label}" if manifest else ""
+        counted = f"{layout.n_texts:,} captions of {layout.n_images:,} images"
+        self.report.found.append(f"{path.name}: {counted} ({by}{made})")
         for benchmark in self.dataset.spec.benchmarks if split == "test" else []:
             if benchmark.images not in (None, layout.n_images):
                 self.report.problems.append(

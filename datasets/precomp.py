@@ -35,12 +35,17 @@ def open_dataset(name_or_yaml: str, data_root: Path | None = None) -> Dataset:
     first use. Raises DataError where there is no such data set or folder.
     """
     spec = find_spec(name_or_yaml)
-    root = Path(data_root or os.environ.get("ITM_DATA") or "data").expanduser()
+    root = root_folder(data_root)
     if spec.generated and not (root / spec.name / "precomp").is_dir():
         from datasets.demo import ensure_demo  # draws pictures: only where demo is used
 
         root = ensure_demo()
     return Dataset(spec, _find_folder(spec, root), root)
+
+
+def root_folder(data_root: Path | None) -> Path:
+    """The data root: as given, else $ITM_DATA, else ./data."""
+    return Path(data_root or os.environ.get("ITM_DATA") or "data").expanduser()
 
 
 def _find_folder(spec: DatasetSpec, root: Path) -> Path:

@@ -116,7 +116,7 @@ def find_spec(name_or_yaml: str) -> DatasetSpec:
     Raises DataError where there is none, with the nearest name, or where the YAML is not valid, with the key.
     """
     if name_or_yaml.endswith((".yaml", ".yml")):
-        return _load(Path(name_or_yaml))
+        return _load(Path(name_or_yaml).absolute())
     if name_or_yaml not in dataset_names():
         raise DataError(
             f"unknown data set '{name_or_yaml}'{nearest(name_or_yaml, dataset_names())}; "

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from datasets.clip_model import MODEL, WEIGHTS
 
+PROTOTYPES = 896  # VSD's on Flickr30K
+
 
 @dataclass(frozen=True)
 class PrepareOptions:
@@ -20,6 +22,8 @@ class PrepareOptions:
     Graphs: graph_parser: factual or rules; graph_model, graph_python: of FactualSceneGraph, its weights and the Python
     that has it, None = this one.
     Dependencies: dependency_parser: spacy:MODEL or stanza:FOLDER.
+    Layout, caption ids: sources: FILE or SPLIT=FILE; max_captions: kept per picture, None = all, of a shipped data set
+    as many as it has. Prototypes: prototypes: how many.
     CLIP: clip_model: open_clip's name of a model, or a configuration; clip_weights: their name in the hub, or a file.
     """
 
@@ -38,3 +42,6 @@ class PrepareOptions:
     graph_model: str = "lizhuang144/flan-t5-base-VG-factual-sg"
     graph_python: Path | None = None
     dependency_parser: str = "spacy:en_core_web_sm"
+    sources: Sequence[str] = ()
+    max_captions: int | None = None
+    prototypes: int = PROTOTYPES

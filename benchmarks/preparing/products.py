@@ -6,8 +6,9 @@ from benchmarks.preparing.clip import CLIPVectors
 from benchmarks.preparing.content import Product
 from benchmarks.preparing.dependencies import Dependencies
 from benchmarks.preparing.graphs import SceneGraphs
+from benchmarks.preparing.prototypes import PrototypeVectors
 from benchmarks.preparing.sentences import SentenceVectors
 
 PRODUCTS: dict[str, type[Product]] = {
-    product.name: product for product in (CLIPVectors, SentenceVectors, SceneGraphs, Dependencies)
+    product.name: product for product in (CLIPVectors, SentenceVectors, PrototypeVectors, SceneGraphs, Dependencies)
 }
