@@ -99,7 +99,7 @@ def _file_name(one: Annotation) -> str:
     strange = "\\" in name or any(ord(c) < 32 for c in name)
     if not name or strange or windows.drive or windows.root or ".." in posix.parts or posix == PurePosixPath("."):
         raise DataError(
-            f"{one.where}: '{one.file_name}' is no file name below the folder of the pictures; write one without .., "
+            f"{one.where}: {one.file_name!r} is no file name below the folder of the pictures; write one without .., "
             f"without \\ and without a leading /."
         )
     return str(posix)

@@ -41,10 +41,11 @@ class Job:
 
         Raises DataError with everything that is missing, RunError where a file of somebody else's is in the way.
         """
-        made = {target.path for target in targets}
+        made: set[Path] = set()
         missing, wanted = [], []
         for target in targets:
             sentence = _missing(target, made)
+            made |= {target.path} if sentence is None or not target.optional else set()
             if sentence is None:
                 wanted += [target] if self._is_read(target) else []
             elif not target.optional and sentence not in missing:
