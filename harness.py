@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -75,9 +75,15 @@ def run(
     fresh: Annotated[bool, typer.Option("--fresh", help="Do not resume; run again even if it is done.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show recipe, missing files, expected memory.")] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Log to TensorBoard in the run's folder.")] = False,
+    features: Annotated[
+        str, typer.Option(help="Where regions lie while training: device, host (memory), map (the file), or auto.")
+    ] = "auto",
 ) -> None:
     """Train a method by its recipe, select on dev, evaluate once on test, file a record. Resumes by itself."""
+    if features not in ("device", "host", "map", "auto"):
+        raise RunError(f"--features {features} is not known; use device, host, map or auto.")
     options = _options(method, dataset, data_root, variant, set_, epochs, limit, precision, output, fresh, tensorboard)
+    options = replace(options, features=features)
     if dry_run:
         _show_plan(options)
         return

@@ -70,7 +70,10 @@ class TensorFields:
         return replace(self, **{f.name: _move(getattr(self, f.name), device) for f in fields(self)})
 
     def pin(self) -> Self:
-        """The same batch in page-locked memory, so that a copy to a GPU can run beside the computation."""
+        """The same batch in page-locked memory, so that a copy to a GPU can run beside the computation.
+
+        What lies on a GPU already stays there.
+        """
         return replace(self, **{f.name: _pin(getattr(self, f.name)) for f in fields(self)})
 
 
@@ -84,7 +87,7 @@ def _move(value: Any, device: torch.device | str) -> Any:
 
 def _pin(value: Any) -> Any:
     if isinstance(value, Tensor):
-        return value.pin_memory()
+        return value.pin_memory() if value.device.type == "cpu" else value
     if isinstance(value, TensorFields):
         return value.pin()
     if isinstance(value, dict):
