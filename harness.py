@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from benchmarks.errors import RunError
+from benchmarks.errors import RunError, printable
 from benchmarks.interrupt import Interrupted
 from datasets.errors import DataError
 from methods.errors import MethodError
@@ -588,7 +589,7 @@ def _show_comparison(b: BenchmarkComparison) -> None:
 def _show_table(columns: tuple[str, ...], rows: list[tuple[str, ...]], title: str | None = None) -> None:
     table = Table(*columns, title=title)
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*(Text(printable(str(cell))) for cell in row))
     console.print(table)
 
 
@@ -609,7 +610,7 @@ def main() -> None:
 
 
 def _stop(message: str, code: int) -> None:
-    Console(stderr=True).print(message, style="red", soft_wrap=True, highlight=False, markup=False)
+    Console(stderr=True).print(printable(message), style="red", soft_wrap=True, highlight=False, markup=False)
     sys.exit(code)
 
 

@@ -27,6 +27,7 @@ from datasets.spec import DatasetSpec, find_spec
 from datasets.text import SplitWords, Tokens, Vocabulary, WordPieceTokenizer, WordTokenizer, read_vocabulary
 
 SPLITS = ("train", "dev", "test")
+MAX_REGIONS, MAX_NUMBERS = 10_000, 1 << 24  # of an image; a batch holds hundreds of images
 Indices = Tensor | np.ndarray | Sequence[int]
 
 
@@ -249,6 +250,12 @@ def open_features(path: Path) -> np.ndarray:
     """Region features (rows, N, D), float32 or float16, memory-mapped. Raises DataError on another shape or type."""
     features = open_array(path)
     require_float(features, path, 3, "(images, regions, width)")
+    _, regions, width = features.shape
+    if not 0 < regions * width <= MAX_NUMBERS or regions > MAX_REGIONS:
+        raise DataError(
+            f"{path} has shape {features.shape}: {regions:,} regions of {width:,} numbers for an image are none, or "
+            f"more than fits in a batch (up to {MAX_REGIONS:,} regions and {MAX_NUMBERS:,} numbers); write it anew."
+        )
     return features
 
 
