@@ -56,10 +56,10 @@ class Inputs:
     """What a method reads; the reader loads only that. Sidecars are named as in the data sets' YAML files."""
 
     regions: bool = True
-    pixels: Pixels | None = None
     text: Words | WordPieces | None = None
     image_sidecars: tuple[str, ...] = ()
     text_sidecars: tuple[str, ...] = ()
+    pixels: Pixels | None = None
 
 
 class TensorFields:
