@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
+import uuid
 from collections.abc import Callable
+from glob import escape
 from pathlib import Path
 from typing import BinaryIO
 
 from benchmarks.errors import RunError
+
+ABANDONED_AFTER = 3600  # seconds without a write
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
@@ -21,9 +26,10 @@ def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
 
 def stage(path: Path, write: Callable[[BinaryIO], None]) -> Path:
     """The first half of `write_whole`: a complete, flushed file under a hidden name beside `path`, which it returns."""
-    staged = path.with_name(f".{path.name}.{os.getpid()}.part")
+    staged = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path)
         with staged.open("wb") as file:
             write(file)
             file.flush()
@@ -41,9 +47,19 @@ def commit(staged: Path, path: Path) -> None:
     """The second half: gives the staged file its name. Raises RunError; the staged file is gone in any case."""
     try:
         os.replace(staged, path)
+        sync(path.parent)
     except OSError as error:
         discard(staged)
         raise unwritable(path, error) from error
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's content, or a folder's names, are on disk. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def discard(path: Path) -> None:
@@ -52,6 +68,17 @@ def discard(path: Path) -> None:
         path.unlink()
     except OSError:
         return
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what writers of `path` that were killed have left."""
+    for part in path.parent.glob(f".{escape(path.name)}.*.part"):
+        try:
+            age = time.time() - part.stat().st_mtime
+        except OSError:  # its writer has just named it
+            continue
+        if age > ABANDONED_AFTER:
+            discard(part)
 
 
 def unwritable(path: Path, error: OSError) -> RunError:

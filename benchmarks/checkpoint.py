@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from benchmarks.atomic import discard, sync
 from benchmarks.errors import RunError
 
 BEST = "best.safetensors"  # in a run's folder: the epoch that was selected
@@ -22,7 +24,15 @@ FORMAT = "itm-harness-1"
 
 def save_model(path: Path, method: nn.Module, about: dict[str, Any]) -> None:
     """One file that `evaluate --checkpoint` reads. about: what is needed to rebuild the method, as JSON."""
-    _save(path, _tensors(method.state_dict()), {"format": FORMAT, "about": json.dumps(about)})
+    part = path.with_name(f"{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(part, _tensors(method.state_dict()), {"format": FORMAT, "about": json.dumps(about)})
+        os.replace(part, path)
+        sync(path.parent)
+    except (SafetensorError, OSError) as error:
+        discard(part)
+        raise _unwritable(path, error) from error
 
 
 def read_about(path: Path) -> dict[str, Any]:
@@ -55,27 +65,32 @@ class TrainingCheckpoints:
         target = self.folder / f"step-{step:08d}"
         part = self.folder / f"{target.name}.part"
         tensors, scalars = _flatten_optimizer(optimizer)
+        self._remove(self.folder.glob("*.part"))  # of saves that were killed
         try:
-            shutil.rmtree(part, ignore_errors=True)
             part.mkdir(parents=True)
-            _save(part / "model.safetensors", _tensors(method.state_dict()))
-            _save(part / "optimizer.safetensors", tensors)
+            _write(part / "model.safetensors", _tensors(method.state_dict()))
+            _write(part / "optimizer.safetensors", tensors)
             _write_text(part / "state.json", json.dumps({**state, "optimizer": scalars}))
+            sync(part)
             self._swap(part, target)
-        except OSError as error:
-            shutil.rmtree(part, ignore_errors=True)
+            sync(self.folder)
+        except (SafetensorError, OSError) as error:
+            self._remove([part])
             raise _unwritable(target, error) from error
-        for old in [*self.all()[:-KEPT], *self.folder.glob("*.part")]:
-            shutil.rmtree(old, ignore_errors=True)
+        self._remove(self.all()[:-KEPT])
+
+    @staticmethod
+    def _remove(folders: Iterable[Path]) -> None:
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _swap(self, part: Path, target: Path) -> None:
         """Name a finished folder. One of the same step is moved aside first: a kill never leaves half of either."""
         replaced = self.folder / f"{target.name}.old.part"
-        shutil.rmtree(replaced, ignore_errors=True)
         if target.exists():
             os.replace(target, replaced)
         os.replace(part, target)
-        shutil.rmtree(replaced, ignore_errors=True)
+        self._remove([replaced])
 
     def all(self) -> list[Path]:
         """Complete checkpoints, oldest first."""
@@ -152,23 +167,11 @@ def _unwritable(path: Path, error: Exception) -> RunError:
     return RunError(f"checkpoint {path} cannot be written ({error}); free some space or choose another --output.")
 
 
-def _save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    part = path.with_name(f"{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, part, metadata=metadata)
-        _sync(part)
-        os.replace(part, path)
-    except (SafetensorError, OSError) as error:
-        part.unlink(missing_ok=True)
-        raise _unwritable(path, error) from error
+def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    save_file(tensors, path, metadata=metadata)
+    sync(path)
 
 
 def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
-    _sync(path)
-
-
-def _sync(path: Path) -> None:
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
+    sync(path)

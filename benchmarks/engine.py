@@ -116,9 +116,12 @@ class Trainer:
     def resume(self) -> bool:
         """Go on from the newest checkpoint, if there is one."""
         saved = self.checkpoints.load_newest(self.method, self.optimizer)
-        if saved is not None:
-            self.state = TrainingState(**saved)
-        return saved is not None
+        if saved is None:
+            return False
+        self.state = TrainingState(**saved)
+        if self.state.batch == 0 and self.state.best_epoch == self.state.epoch - 1:
+            self._save_best()  # a kill may have come between the checkpoint and this
+        return True
 
     def run(self) -> TrainingState:
         """Train to the end, or until it diverges. Raises Interrupted after Ctrl-C or SIGTERM, with everything saved."""
@@ -265,11 +268,9 @@ class Trainer:
         rsum = self._dev_rsum(stop) if self.dev is not None and self.accelerator.is_main_process else None
         state.diverged = self._divergence(scored=rsum is None or math.isfinite(rsum))
         rsum = rsum if state.diverged is None else None
-        if self._is_to_keep(rsum):
+        kept = self._is_to_keep(rsum)
+        if kept:
             state.best_epoch, state.best_rsum = state.epoch, -math.inf if rsum is None else rsum
-            if self.accelerator.is_main_process:
-                about = {**self.about, "epoch": state.epoch, "dev_rsum": rsum}
-                save_model(self.folder / BEST, self.method, about)
         state.history.append(self._history_entry(rsum))
         line = self._line(rsum)
         if self.log and rsum is not None:
@@ -277,6 +278,8 @@ class Trainer:
         state.epoch, state.batch, state.loss_sum, state.epoch_skipped = state.epoch + 1, 0, 0.0, 0
         state.dev_seconds += time.monotonic() - began
         self._save()
+        if kept:
+            self._save_best()
         self._stop_if_asked(stop)
         return f"{line}, {(state.step_seconds + state.dev_seconds) / 60:.1f} min"
 
@@ -326,6 +329,14 @@ class Trainer:
             return evaluate(similarity, self.dev.image_of_text).rsum
         except NotFiniteError:
             return math.nan
+
+    def _save_best(self) -> None:
+        """Leave the model as the one to test. After its checkpoint, so that it is never of steps that were lost."""
+        if self.accelerator.is_main_process:
+            rsum = self.state.best_rsum if math.isfinite(self.state.best_rsum) else None
+            about = {**self.about, "epoch": self.state.best_epoch, "dev_rsum": rsum}
+            save_model(self.folder / BEST, self.method, about)
+        self.accelerator.wait_for_everyone()
 
     def _save(self) -> None:
         if self.accelerator.is_main_process:

@@ -24,7 +24,6 @@ from benchmarks.divergence import UNSCORED, collapse
 from benchmarks.engine import Trainer, TrainingState
 from benchmarks.errors import NotFiniteError, RunError
 from benchmarks.evaluate import fits
-from benchmarks.feature_placement import place_features
 from benchmarks.job import Job, RunOptions, data_contents
 from benchmarks.judgements import missing_for_judgements, with_judgements
 from benchmarks.pair_scores import Streamed, constant_scores, mean_of
@@ -87,10 +86,6 @@ def _train(
 ) -> TrainingState:
     """Train from wherever an earlier command got to; leaves the selected model in `folder`."""
     dev = job.split("dev") if "dev" in job.split_names else None
-    read_often = [split for split in (job.split("train"), dev) if split is not None]
-    placed = place_features(read_often, job.options.features, accelerator.device, accelerator.num_processes)
-    if placed is not None:
-        console.print(placed, soft_wrap=True, highlight=False)
     trainer = Trainer(
         method, job.recipe, job.split("train"), dev, folder, seed, accelerator, console,
         job.about(seed), job.options.tensorboard,
@@ -173,6 +168,11 @@ def _test(
 ) -> Record:
     """Load the selected epoch, evaluate test once, file the record."""
     best = folder / BEST
+    selected = read_about(best)["epoch"]
+    if job.trains and selected != state.best_epoch:
+        raise RunError(
+            f"{best} is of epoch {selected}, the selected one is {state.best_epoch}; train anew with --fresh."
+        )
     load_model(best, method)
     scored = score_split_timed(
         method, job.split("test"), job.recipe.train.eval_batch_size, accelerator.device, accelerator.mixed_precision
@@ -181,7 +181,7 @@ def _test(
         **scored.times(),
         "diverged": state.diverged,
         "history": [Epoch(**entry) for entry in state.history],
-        "selected_epoch": read_about(best)["epoch"],
+        "selected_epoch": selected,
         "train_seconds": state.step_seconds + state.dev_seconds if state.step else None,
         "seconds_per_step": state.step_seconds / state.step if state.step else None,
         "first_steps": state.first_steps,

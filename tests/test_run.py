@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from benchmarks import checkpoint, engine
 from benchmarks.errors import RunError
@@ -143,6 +145,52 @@ def test_a_killed_run_goes_on_from_its_last_epoch(f30k, tmp_path, accelerator, q
     (resumed,) = run(options(f30k, tmp_path / "killed"), [0], accelerator, quiet)
     assert resumed.metrics == whole.metrics
     assert resumed.history == whole.history
+
+
+@pytest.mark.parametrize("dies_at", ["checkpoint", "best"])
+def test_a_kill_between_the_checkpoint_and_the_selected_model(f30k, tmp_path, accelerator, quiet, monkeypatch, dies_at):
+    (whole,) = run(options(f30k, tmp_path / "whole"), [0], accelerator, quiet)
+
+    class Killed(BaseException):
+        pass
+
+    def die(*arguments):
+        raise Killed
+
+    place = (engine, "save_model") if dies_at == "best" else (engine.TrainingCheckpoints, "save")
+    monkeypatch.setattr(*place, die)
+    with pytest.raises(Killed):
+        run(options(f30k, tmp_path / "killed"), [0], accelerator, quiet)
+    monkeypatch.undo()
+    (folder,) = (tmp_path / "killed" / "runs").iterdir()
+    assert not (folder / checkpoint.BEST).exists()  # never of steps that no checkpoint holds
+    (resumed,) = run(options(f30k, tmp_path / "killed"), [0], accelerator, quiet)
+    assert (resumed.metrics, resumed.selected_epoch) == (whole.metrics, whole.selected_epoch)
+    models = [load_file(f / checkpoint.BEST) for f in (folder, tmp_path / "whole" / "runs" / whole.id)]
+    assert all(torch.equal(models[0][name], value) for name, value in models[1].items())
+
+
+def test_no_space_left_in_the_middle_of_a_checkpoint_leaves_the_one_before(
+    f30k, tmp_path, accelerator, quiet, monkeypatch
+):
+    save_file, names = checkpoint.save_file, []
+
+    def full(tensors, path, metadata=None):
+        names.append(path.name)
+        if names.count("optimizer.safetensors") == 2:
+            path.write_bytes(b"half")
+            raise SafetensorError("I/O error: No space left on device (os error 28)")
+        save_file(tensors, path, metadata)
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(RunError, match=r"step-00000014 cannot be written .*No space left.*free some space"):
+        run(options(f30k, tmp_path), [0], accelerator, quiet)
+    assert [p.name for p in tmp_path.glob("runs/*/checkpoints/*")] == ["step-00000007"]
+    monkeypatch.undo()
+    (resumed,) = run(options(f30k, tmp_path), [0], accelerator, quiet)
+    assert "goes on at epoch 2" in quiet.file.getvalue()
+    (whole,) = run(options(f30k, tmp_path / "whole"), [0], accelerator, quiet)
+    assert (resumed.metrics, resumed.history) == (whole.metrics, whole.history)
 
 
 def test_a_finished_run_is_not_run_again_unless_asked(f30k, tmp_path, accelerator, quiet):
