@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from benchmarks.errors import RunError, printable
+from benchmarks.errors import RunError
 from benchmarks.interrupt import Interrupted
 from datasets.errors import DataError
 from methods.errors import MethodError
@@ -54,6 +53,7 @@ Epochs = Annotated[int | None, typer.Option(help="Override the number of epochs.
 Limit = Annotated[int | None, typer.Option(help="Smoke run on the first N images; never on the leaderboard.", min=2)]
 Output = Annotated[Path, typer.Option(help="Folder that gets results/ and runs/.")]
 Results = Annotated[Path, typer.Option("--results", help="Folder that holds records/.")]
+Hash = Annotated[str, typer.Option("--hash", help="Of files over 1 GB: sampled blocks, or full, from end to end.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -76,25 +76,26 @@ def run(
     fresh: Annotated[bool, typer.Option("--fresh", help="Do not resume; run again even if it is done.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show recipe, missing files, expected memory.")] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Log to TensorBoard in the run's folder.")] = False,
-    features: Annotated[
-        str, typer.Option(help="Where regions lie while training: device, host (memory), map (the file), or auto.")
-    ] = "auto",
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="Only deterministic kernels: the same bits on the same GPU.")
+    ] = False,
+    hash_: Hash = "sampled",
 ) -> None:
     """Train a method by its recipe, select on dev, evaluate once on test, file a record. Resumes by itself."""
-    if features not in ("device", "host", "map", "auto"):
-        raise RunError(f"--features {features} is not known; use device, host, map or auto.")
     options = _options(method, dataset, data_root, variant, set_, epochs, limit, precision, output, fresh, tensorboard)
-    options = replace(options, features=features)
+    options = replace(options, deterministic=deterministic, hash_whole=_whole(hash_))
     if dry_run:
         _show_plan(options)
         return
+    from benchmarks.determinism import deterministic as set_deterministic
     from benchmarks.engine import make_accelerator
     from benchmarks.run import run as run_job
 
-    accelerator = make_accelerator(_device(device), precision)
-    console.quiet = not accelerator.is_main_process
-    for record in run_job(options, _seeds(seeds), accelerator, console):
-        _show_metrics(record.metrics, f"{record.id}")
+    with set_deterministic(deterministic):
+        accelerator = make_accelerator(_device(device), precision)
+        console.quiet = not accelerator.is_main_process
+        for record in run_job(options, _seeds(seeds), accelerator, console):
+            _show_metrics(record.metrics, f"{record.id}")
 
 
 @app.command(
@@ -490,6 +491,12 @@ def _overrides(set_: list[str], epochs: int | None) -> dict[str, Any]:
     return dict(parse_override(text) for text in set_) | ({"train.epochs": epochs} if epochs else {})
 
 
+def _whole(hash_: str) -> bool:
+    if hash_ not in ("sampled", "full"):
+        raise RunError(f"--hash {hash_} is not known; use sampled or full.")
+    return hash_ == "full"
+
+
 def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
@@ -589,7 +596,7 @@ def _show_comparison(b: BenchmarkComparison) -> None:
 def _show_table(columns: tuple[str, ...], rows: list[tuple[str, ...]], title: str | None = None) -> None:
     table = Table(*columns, title=title)
     for row in rows:
-        table.add_row(*(Text(printable(str(cell))) for cell in row))
+        table.add_row(*(str(cell) for cell in row))
     console.print(table)
 
 
@@ -610,7 +617,7 @@ def main() -> None:
 
 
 def _stop(message: str, code: int) -> None:
-    Console(stderr=True).print(printable(message), style="red", soft_wrap=True, highlight=False, markup=False)
+    Console(stderr=True).print(message, style="red", soft_wrap=True, highlight=False, markup=False)
     sys.exit(code)
 
 

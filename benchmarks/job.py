@@ -27,7 +27,6 @@ from methods.hosting import resolve_entry
 from methods.registry import find_method
 
 FILES = ("text.bert", "prototypes_file", "grid.weights")  # recipe values that may be paths
-Place = Literal["device", "host", "map"]
 WHOLE = ", whole"  # behind the name of what was hashed from end to end
 
 
@@ -35,8 +34,8 @@ WHOLE = ", whole"  # behind the name of what was hashed from end to end
 class RunOptions:
     """What the command line asked for. overrides: dotted recipe key -> value. output: holds results/ and runs/.
 
-    hash_whole: hash files over 1 GB from end to end, beside their sampled blocks. features: where the region features
-    of training and dev lie.
+    hash_whole: hash files over 1 GB from end to end, beside their sampled blocks. deterministic: the command asks for
+    deterministic kernels; whoever runs it sets them.
     """
 
     method: str
@@ -50,7 +49,7 @@ class RunOptions:
     fresh: bool = False
     tensorboard: bool = False
     hash_whole: bool = False
-    features: Place | Literal["auto"] = "auto"
+    deterministic: bool = False
 
     @property
     def results(self) -> Path:
@@ -65,6 +64,7 @@ class RunOptions:
             parts += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
         parts += ["--precision", self.precision] if self.precision != "fp32" else []
         parts += ["--limit", str(self.limit)] if self.limit else []
+        parts += ["--deterministic"] if self.deterministic else []
         parts += [] if seed is None else ["--seeds", str(seed)]
         return f"python harness.py run {shlex.join(parts)}"
 
@@ -129,15 +129,10 @@ class Job:
 
     @cached_property
     def _splits(self) -> dict[str, Split]:
-        """Under bf16 regions are rounded as they are read, as their first layer would: half the memory holds them."""
-        splits = {
+        return {
             name: self.dataset.split(name, self.inputs, self.vocabulary, self.options.limit)
             for name in self.split_names
         }
-        if self.inputs.regions and self.options.precision == "bf16":
-            for split in splits.values():
-                split.round_regions(torch.bfloat16)
-        return splits
 
     def build(self, seed: int) -> Method:
         """The method with the initial weights of this seed."""
