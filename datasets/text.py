@@ -7,18 +7,22 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from datasets.cache import Arrays, cached
 from datasets.captions import read_lines
+from datasets.contents import lines_hash
 from datasets.errors import DataError
 
 PAD, START, END, UNKNOWN = "<pad>", "<start>", "<end>", "<unk>"
 SPECIAL = (PAD, START, END, UNKNOWN)  # ids 0, 1, 2, 3
 MASK = "<mask>"
 UNTOUCHED = -1  # group of tokens that size augmentation leaves alone
+WORTH_CACHING = 10_000  # captions; fewer are tokenised in less than a second
 CHUNK = 10_000  # captions that the word-piece tokenizer takes at a time
 BERT_POSITIONS = 512  # longer captions are cut
 
@@ -135,6 +139,19 @@ class SplitWords:
 
     @classmethod
     def of(cls, captions: Sequence[str]) -> SplitWords:
+        """Split captions into words; where they are many, the cache keeps the result."""
+        if len(captions) < WORTH_CACHING:
+            return cls.split(captions)
+        sources = [_code(), metadata.version("nltk").encode(), lines_hash(captions).encode()]
+        found = cached("words", sources, lambda: cls.split(captions)._arrays())
+        return cls(found["types"].tobytes().decode().split("\n"), found["codes"], found["offsets"])
+
+    def _arrays(self) -> Arrays:
+        types = np.frombuffer("\n".join(self.types).encode(), np.uint8)  # no word holds a line end
+        return {"types": types, "codes": self.codes, "offsets": self.offsets}
+
+    @classmethod
+    def split(cls, captions: Sequence[str]) -> SplitWords:
         """Split captions into words."""
         numbers: dict[str, int] = {}
         codes: list[int] = []
@@ -254,6 +271,13 @@ class WordPieceTokenizer:
             )
         return tokenizer
 
+    @cached_property
+    def _backend(self) -> Any:
+        backend = self._tokenizer.backend_tokenizer
+        backend.no_padding()
+        backend.enable_truncation(BERT_POSITIONS)
+        return backend
+
     @property
     def size(self) -> int:
         """Number of ids."""
@@ -265,19 +289,30 @@ class WordPieceTokenizer:
         return self._tokenizer.mask_token_id
 
     def encode(self, captions: Sequence[str]) -> Tokens:
-        """[CLS] + word pieces + [SEP] of every caption; a group is a basic token."""
+        """[CLS] + word pieces + [SEP] of every caption; a group is a basic token.
+
+        Where captions are many, the cache keeps the result.
+        """
+        if len(captions) < WORTH_CACHING:
+            return self._encode(captions)
+        sources = [_code(), self._backend.to_str().encode(), lines_hash(captions).encode()]
+        return Tokens(**cached("tokens", sources, lambda: vars(self._encode(captions))))
+
+    def _encode(self, captions: Sequence[str]) -> Tokens:
         parts = [self._encoded(captions[i : i + CHUNK]) for i in range(0, len(captions), CHUNK)]
         ids, groups, lengths = (np.concatenate(part) for part in zip(*parts, strict=True))
         return Tokens(ids, np.concatenate([[0], np.cumsum(lengths)]), groups)
 
     def _encoded(self, captions: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        backend = self._tokenizer.backend_tokenizer
-        backend.no_padding()
-        backend.enable_truncation(BERT_POSITIONS)
-        encodings = backend.encode_batch(list(captions))
+        encodings = self._backend.encode_batch(list(captions))
         ids = np.concatenate([np.array(e.ids, np.int32) for e in encodings])
         groups = np.array([UNTOUCHED if g is None else g for e in encodings for g in e.word_ids], np.int32)
         return ids, groups, np.array([len(e) for e in encodings], np.int64)
+
+
+def _code() -> bytes:
+    """This file: what it makes of captions may change with it."""
+    return Path(__file__).read_bytes()
 
 
 def _load_tokenizer(model: str) -> Any:

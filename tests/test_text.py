@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from nltk.tokenize import word_tokenize
 
+from datasets import text
 from datasets.errors import DataError
 from datasets.text import (
     UNTOUCHED,
@@ -18,6 +19,7 @@ from datasets.text import (
     read_vocabulary,
     split_words,
 )
+from tests.models import save_tiny_bert
 
 GOLDEN = Path(__file__).parent / "golden" / "text" / "scan-tokens"
 SPECIAL = ["<pad>", "<start>", "<end>", "<unk>"]
@@ -184,3 +186,46 @@ def test_a_folder_without_a_tokenizer_is_named(tmp_path):
     with pytest.raises(DataError, match=r"set text\.bert=FOLDER") as caught:
         _ = WordPieceTokenizer(str(tmp_path)).size
     assert str(tmp_path) in str(caught.value)
+
+
+@pytest.fixture
+def cache_folder(monkeypatch, tmp_path):
+    """A cache folder of its own, used for any number of captions."""
+    monkeypatch.setenv("ITM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(text, "WORTH_CACHING", 1)
+    return tmp_path / "cache"
+
+
+def test_word_pieces_come_from_the_cache_the_second_time(cache_folder, tiny_bert, monkeypatch):
+    captions = ["a red dog runs", "the unheard-of dog", "a"]
+    fresh = WordPieceTokenizer(str(tiny_bert))._encode(captions)
+    WordPieceTokenizer(str(tiny_bert)).encode(captions)
+    monkeypatch.setattr(WordPieceTokenizer, "_encode", None)  # must not be called again
+    kept = WordPieceTokenizer(str(tiny_bert)).encode(captions)
+    for name in ("ids", "offsets", "groups"):
+        first, second = getattr(fresh, name), getattr(kept, name)
+        assert first.dtype == second.dtype
+        assert np.array_equal(first, second)
+
+
+def test_another_tokenizer_or_other_captions_are_tokenised_anew(cache_folder, tiny_bert, tmp_path):
+    other = save_tiny_bert(tmp_path / "other")
+    content = json.loads((other / "tokenizer.json").read_text())
+    ids = content["model"]["vocab"]
+    ids["red"], ids["dog"] = ids["dog"], ids["red"]
+    (other / "tokenizer.json").write_text(json.dumps(content))
+    captions = ["a red dog"]
+    first, second = (WordPieceTokenizer(str(path)).encode(captions) for path in (tiny_bert, other))
+    assert first.ids.tolist() != second.ids.tolist()
+    assert len(WordPieceTokenizer(str(tiny_bert)).encode(["a red"]).ids) == 4
+
+
+def test_words_come_from_the_cache_the_second_time(cache_folder, monkeypatch):
+    captions = ["a dog, isn't it?", "señor dog", ""]
+    fresh = SplitWords.split(captions)
+    SplitWords.of(captions)
+    monkeypatch.setattr(text, "split_words", None)
+    kept = SplitWords.of(captions)
+    assert kept.types == fresh.types
+    assert kept.codes.tolist() == fresh.codes.tolist()
+    assert kept.offsets.tolist() == fresh.offsets.tolist()

@@ -11,12 +11,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import os
 import shutil
 import time
 import uuid
 from pathlib import Path
 
+from datasets.cache import default_cache
 from datasets.demo.write import write_demo
 from datasets.errors import DataError
 
@@ -49,11 +49,6 @@ def ensure_demo(cache: Path | None = None) -> Path:
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return root
-
-
-def default_cache() -> Path:
-    """$ITM_CACHE, or ~/.cache/itm-harness."""
-    return Path(os.environ.get("ITM_CACHE") or "~/.cache/itm-harness").expanduser()
 
 
 def source_hash(folder: Path = Path(__file__).parent) -> str:
