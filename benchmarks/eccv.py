@@ -77,6 +77,11 @@ def judged(similarity: Tensor | Streamed, caption_ids: np.ndarray, image_of_text
     return ECCVCaption(**{side: _percent(found, side) for side in ("i2t", "t2i")})
 
 
+def require_coco_ids(caption_ids: np.ndarray, image_of_text: np.ndarray) -> None:
+    """Raises RunError where `judged` would refuse the ids, or the library is missing."""
+    _image_ids(_library(), caption_ids, image_of_text)
+
+
 def _percent(found: dict[str, float], side: str) -> Judged:
     names = {
         "map_at_r": "eccv_map_at_r", "r_precision": "eccv_rprecision", "r1": "eccv_r1",

@@ -70,7 +70,11 @@ def test_ids_of_other_captions_cost_no_record(tmp_path, folder, accelerator, qui
     (folder / "testall_caption_ids.txt").write_text("".join(f"{i}\n" for i in range(100)))
     _, record = train(tmp_path, accelerator, quiet)
     assert record.metrics["coco-5k"].eccv is None
-    assert "testall_caption_ids.txt: these caption ids are not those of COCO's" in quiet.file.getvalue()
+    told = quiet.file.getvalue()
+    assert "testall_caption_ids.txt: these caption ids are not those of COCO's" in told.splitlines()[0]
+    (folder / "testall_caption_ids.txt").write_text("1\n")
+    sentence = missing_for_judgements(open_dataset("coco", tmp_path / "data"))
+    assert "holds 1 ids, but there are 100 captions" in sentence
 
 
 def test_what_is_missing(monkeypatch, library, tmp_path):
