@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from benchmarks.errors import RunError
+from benchmarks.errors import RunError, printable
 from benchmarks.interrupt import Interrupted
 from datasets.errors import DataError
 from methods.errors import MethodError
@@ -76,14 +77,19 @@ def run(
     fresh: Annotated[bool, typer.Option("--fresh", help="Do not resume; run again even if it is done.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show recipe, missing files, expected memory.")] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Log to TensorBoard in the run's folder.")] = False,
+    features: Annotated[
+        str, typer.Option(help="Where regions lie while training: device, host (memory), map (the file), or auto.")
+    ] = "auto",
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="Only deterministic kernels: the same bits on the same GPU.")
     ] = False,
     hash_: Hash = "sampled",
 ) -> None:
     """Train a method by its recipe, select on dev, evaluate once on test, file a record. Resumes by itself."""
+    if features not in ("device", "host", "map", "auto"):
+        raise RunError(f"--features {features} is not known; use device, host, map or auto.")
     options = _options(method, dataset, data_root, variant, set_, epochs, limit, precision, output, fresh, tensorboard)
-    options = replace(options, deterministic=deterministic, hash_whole=_whole(hash_))
+    options = replace(options, features=features, deterministic=deterministic, hash_whole=_whole(hash_))
     if dry_run:
         _show_plan(options)
         return
@@ -596,7 +602,7 @@ def _show_comparison(b: BenchmarkComparison) -> None:
 def _show_table(columns: tuple[str, ...], rows: list[tuple[str, ...]], title: str | None = None) -> None:
     table = Table(*columns, title=title)
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*(Text(printable(str(cell))) for cell in row))
     console.print(table)
 
 
@@ -617,7 +623,7 @@ def main() -> None:
 
 
 def _stop(message: str, code: int) -> None:
-    Console(stderr=True).print(message, style="red", soft_wrap=True, highlight=False, markup=False)
+    Console(stderr=True).print(printable(message), style="red", soft_wrap=True, highlight=False, markup=False)
     sys.exit(code)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from accelerate import Accelerator
 from pydantic import ValidationError
 from rich.console import Console
@@ -99,7 +100,10 @@ def _test_split(loaded: Loaded, dataset: Dataset, options: RunOptions, who: str,
         require_region_dim(loaded.method.config, dataset, who)
     if transfer and isinstance(inputs.text, Words):  # a file of ids holds those of the data's own vocabulary
         inputs = replace(inputs, text=replace(inputs.text, precomputed=False))
-    return dataset.split("test", inputs, loaded.vocabulary, options.limit)
+    test = dataset.split("test", inputs, loaded.vocabulary, options.limit)
+    if inputs.regions and options.precision == "bf16":  # as in training
+        test.round_regions(torch.bfloat16)
+    return test
 
 
 def _identity(

@@ -27,6 +27,7 @@ from methods.hosting import resolve_entry
 from methods.registry import find_method
 
 FILES = ("text.bert", "prototypes_file", "grid.weights")  # recipe values that may be paths
+Place = Literal["device", "host", "map"]
 WHOLE = ", whole"  # behind the name of what was hashed from end to end
 
 
@@ -35,7 +36,7 @@ class RunOptions:
     """What the command line asked for. overrides: dotted recipe key -> value. output: holds results/ and runs/.
 
     hash_whole: hash files over 1 GB from end to end, beside their sampled blocks. deterministic: the command asks for
-    deterministic kernels; whoever runs it sets them.
+    deterministic kernels; whoever runs it sets them. features: where the region features of training and dev lie.
     """
 
     method: str
@@ -49,6 +50,7 @@ class RunOptions:
     fresh: bool = False
     tensorboard: bool = False
     hash_whole: bool = False
+    features: Place | Literal["auto"] = "auto"
     deterministic: bool = False
 
     @property
@@ -129,10 +131,15 @@ class Job:
 
     @cached_property
     def _splits(self) -> dict[str, Split]:
-        return {
+        """Under bf16 regions are rounded as they are read, as their first layer would: half the memory holds them."""
+        splits = {
             name: self.dataset.split(name, self.inputs, self.vocabulary, self.options.limit)
             for name in self.split_names
         }
+        if self.inputs.regions and self.options.precision == "bf16":
+            for split in splits.values():
+                split.round_regions(torch.bfloat16)
+        return splits
 
     def build(self, seed: int) -> Method:
         """The method with the initial weights of this seed."""

@@ -13,6 +13,7 @@ from benchmarks.judgements import BENCHMARK as JUDGED_BENCHMARK
 from benchmarks.protocol import evaluate_matrix
 from benchmarks.records import Metrics
 from benchmarks.scoring import as_metrics
+from datasets.arrays import open_array
 from datasets.caption_ids import read_caption_ids
 from datasets.spec import BenchmarkSpec, DatasetSpec, dataset_names, find_spec, nearest
 
@@ -20,8 +21,8 @@ from datasets.spec import BenchmarkSpec, DatasetSpec, dataset_names, find_spec, 
 def evaluate_matrix_file(path: Path, benchmark: str, caption_ids: Path | None = None) -> dict[str, Metrics]:
     """Benchmark -> metrics of a .npy matrix: rows = images, columns = captions, both in file order.
 
-    caption_ids: file with COCO's id of every column, for ECCV Caption and CxC beside coco-5k. Raises RunError where the
-    benchmark is unknown or the matrix is not of its size, RunError or DataError where the ids are not COCO's.
+    caption_ids: file with COCO's id of every column, for ECCV Caption and CxC beside coco-5k. Raises RunError or
+    DataError where the benchmark is unknown, the file no matrix of its size, or the ids are not COCO's.
     """
     dataset, spec = find_benchmark(benchmark)
     similarity = _read(path)
@@ -52,11 +53,8 @@ def find_benchmark(name: str) -> tuple[DatasetSpec, BenchmarkSpec]:
 
 
 def _read(path: Path) -> torch.Tensor:
-    try:
-        matrix = np.load(path, mmap_mode="c", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise RunError(f"{path} cannot be read as a .npy matrix ({error}); save it with numpy.save.") from error
-    if not isinstance(matrix, np.ndarray) or matrix.ndim != 2 or matrix.dtype.kind != "f":
+    matrix = open_array(path, mode="c")  # torch wants memory that could be written
+    if matrix.ndim != 2 or matrix.dtype.kind != "f":
         raise RunError(f"{path} does not hold one matrix of floats; save images x captions with numpy.save.")
     native = matrix.dtype in (np.float32, np.float64) and matrix.dtype.isnative
     return torch.from_numpy(matrix if native else matrix.astype(np.float32))

@@ -11,7 +11,6 @@ import json
 import math
 import re
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import fields as dataclass_fields
@@ -26,6 +25,7 @@ from benchmarks.errors import RunError
 
 SCHEMA_VERSION = 1
 TOP = 10  # the best items kept per query
+LARGEST = 10_000_000  # queries of a benchmark: a record that claims more is damaged
 Flag = Literal[
     "gallery_score",
     "selected_on_test",
@@ -49,7 +49,7 @@ def _plain(value: Any) -> Any:
 
 
 def _sorted_once(flags: Any) -> Any:
-    return sorted(set(flags), key=str) if isinstance(flags, list | tuple | set | frozenset) else flags
+    return sorted({str(flag) for flag in flags}) if isinstance(flags, list | tuple | set | frozenset) else flags
 
 
 Plain = Annotated[dict[str, Any], BeforeValidator(_plain)]
@@ -101,8 +101,8 @@ class Metrics(Part):
     i2t: Direction = Field(description="captions ranked for an image")
     t2i: Direction = Field(description="images ranked for a caption")
     rsum: float = Field(description="sum of the six recalls")
-    n_images: int = Field(ge=1, description="test images, all folds together")
-    n_texts: int = Field(ge=1, description="test captions, all folds together")
+    n_images: int = Field(ge=1, le=LARGEST, description="test images, all folds together")
+    n_texts: int = Field(ge=1, le=LARGEST, description="test captions, all folds together")
     folds: int = Field(1, ge=1, description="equal consecutive folds of images whose metrics are averaged")
     eccv: ECCVCaption | None = Field(None, description="ECCV Caption and CxC; None: not measured")
 
@@ -416,6 +416,7 @@ def read_details_beside(record_file: Path, record: Record) -> dict[str, Details]
     path = record_file.with_suffix(".npz")
     try:
         with np.load(path, allow_pickle=False) as arrays:
+            _require_their_size(arrays.zip, record)
             details = {
                 name: Details(**{array: arrays[f"{name}/{array}"] for array in DETAIL_ARRAYS})
                 for name in record.metrics
@@ -423,9 +424,19 @@ def read_details_beside(record_file: Path, record: Record) -> dict[str, Details]
         _require_details_of(record, details)
     except FileNotFoundError as error:
         raise _damaged(path, "is missing") from error
-    except (OSError, ValueError, TypeError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # a damaged archive, or a header in it, raises nearly anything
         raise _damaged(path, f"does not hold the ranks of {record.id} ({error})") from error
     return details
+
+
+def _require_their_size(archive: zipfile.ZipFile, record: Record) -> None:
+    """Raises ValueError where an archive unpacks to more than a record's ranks: a small file can fill the memory."""
+    queries = sum(m.n_images + m.n_texts for m in record.metrics.values())
+    headers = 4096 * len(DETAIL_ARRAYS) * len(record.metrics)
+    allowed = 4 * queries * (2 + 2 * TOP) + headers  # rank, image of text, top items and their scores: 4 bytes each
+    announced = sum(member.file_size for member in archive.infolist())
+    if announced > allowed:
+        raise ValueError(f"it unpacks to {announced:,} bytes, ranks of so many queries to {allowed:,} at most")
 
 
 def _damaged(path: Path, why: str) -> RunError:

@@ -24,6 +24,7 @@ from benchmarks.divergence import UNSCORED, collapse
 from benchmarks.engine import Trainer, TrainingState
 from benchmarks.errors import NotFiniteError, RunError
 from benchmarks.evaluate import fits
+from benchmarks.feature_placement import place_features
 from benchmarks.job import Job, RunOptions, data_contents
 from benchmarks.judgements import missing_for_judgements, with_judgements
 from benchmarks.pair_scores import Streamed, constant_scores, mean_of
@@ -86,6 +87,10 @@ def _train(
 ) -> TrainingState:
     """Train from wherever an earlier command got to; leaves the selected model in `folder`."""
     dev = job.split("dev") if "dev" in job.split_names else None
+    read_often = [split for split in (job.split("train"), dev) if split is not None]
+    placed = place_features(read_often, job.options.features, accelerator.device, accelerator.num_processes)
+    if placed is not None:
+        console.print(placed, soft_wrap=True, highlight=False)
     trainer = Trainer(
         method, job.recipe, job.split("train"), dev, folder, seed, accelerator, console,
         job.about(seed), job.options.tensorboard,

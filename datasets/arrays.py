@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -16,13 +16,13 @@ LARGE = 1 << 30  # bytes
 FLOATS = (np.dtype(np.float32), np.dtype(np.float16))
 
 
-def open_array(path: Path) -> np.ndarray:
-    """The array of a .npy file, memory-mapped and read-only.
+def open_array(path: Path, mode: Literal["r", "c"] = "r") -> np.ndarray:
+    """The array of a .npy file, memory-mapped. mode: r = read-only, c = changes stay in memory.
 
     Raises DataError where the file is missing, truncated, empty, pickled or in column order.
     """
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.load(path, mmap_mode=mode, allow_pickle=False)
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist.") from error
     except Exception as error:  # a damaged header raises nearly anything

@@ -9,6 +9,8 @@ import numpy as np
 
 from datasets.errors import DataError
 
+MAX_CHARACTERS = 10_000  # of a caption: a batch is padded to its longest one
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -53,10 +55,16 @@ def read_lines(path: Path) -> list[str]:
 
 
 def read_captions(path: Path) -> list[str]:
-    """One caption a line. Raises DataError on an empty one, with its line."""
+    """One caption a line. Raises DataError on one that is empty or beyond MAX_CHARACTERS, with its line."""
     captions = read_lines(path)
     if not captions:
         raise DataError(f"{path} is empty; it should hold one caption a line.")
+    longest = max(captions, key=len)
+    if len(longest) > MAX_CHARACTERS:
+        raise DataError(
+            f"{path}, line {captions.index(longest) + 1}: a caption of {len(longest):,} characters, more than "
+            f"{MAX_CHARACTERS:,}; shorten it, or check whether its line ends are lost."
+        )
     if "" in captions:
         line = captions.index("") + 1
         raise DataError(f"{path}, line {line}: the caption is empty; write one, or remove its image from all files.")

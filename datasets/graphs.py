@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from datasets.errors import DataError
+from datasets.json_file import read_json
 
 SLOTS = 16  # entities per caption, as VSSR's released files have; further ones are left out
 
@@ -33,10 +33,10 @@ def read_graphs(path: Path, captions: Sequence[str]) -> list[Graph]:
 
     Raises DataError where the file is no such list or is of other captions.
     """
+    content = read_json(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
         graphs = [_graph(entry) for entry in content]
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError) as error:
         raise DataError(
             f"{path} does not hold a JSON list of scene graphs, each with entities (name, attributes) and relations "
             f"(subject, relation, object; positions of entities): {type(error).__name__} {error}; write it anew."
@@ -44,7 +44,7 @@ def read_graphs(path: Path, captions: Sequence[str]) -> list[Graph]:
     if len(graphs) != len(captions):
         raise DataError(f"{path} holds {len(graphs):,} graphs for {len(captions):,} captions; write it anew.")
     for i, (entry, caption) in enumerate(zip(content, captions, strict=True)):
-        if entry.get("caption", caption).split() != caption.split():
+        if str(entry.get("caption", caption)).split() != caption.split():
             raise DataError(f"{path}, graph {i}, is of '{entry['caption']}', not of caption {i}, '{caption}'.")
     return graphs
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Protocol
 
@@ -10,6 +9,7 @@ from PIL import Image
 
 from datasets.captions import Layout, read_lines
 from datasets.errors import DataError
+from datasets.json_file import read_json
 from datasets.spec import DatasetSpec
 
 MAPPING = "id_mapping.json"
@@ -119,10 +119,7 @@ def _mapping_path(dataset: Illustrated) -> Path:
 
 def _read_mapping(path: Path) -> dict[str, str]:
     """Image id -> file name, of a mapping or of a list by position."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as JSON ({error}); write or download it again.") from error
+    content = read_json(path)
     names = dict(enumerate(content)) if isinstance(content, list) else content
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
         raise DataError(f'{path} is neither a mapping of image ids to file names, {{"0": "a.jpg", ...}}, nor a list.')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datasets.arrays import Packed, first_non_finite, gather_regions, open_array, require_float
+from datasets.arrays import Packed, open_array, require_float
 from datasets.augment import Augmentation, augment_words, keep_regions
 from datasets.batch import Batch, ImageBatch, Inputs, TextBatch, WordPieces, Words
 from datasets.captions import Layout, read_layout
@@ -20,11 +21,13 @@ from datasets.draws import Draws, Stream
 from datasets.errors import DataError
 from datasets.pictures import find_pictures
 from datasets.pixels import CUTS, PixelReader
+from datasets.regions import HeldRegions, MappedRegions
 from datasets.sidecars import PairsSidecar, Sidecar, find_sidecar, missing_sentence, open_sidecar, sidecar_missing
 from datasets.spec import DatasetSpec, find_spec
 from datasets.text import SplitWords, Tokens, Vocabulary, WordPieceTokenizer, WordTokenizer, read_vocabulary
 
 SPLITS = ("train", "dev", "test")
+MAX_REGIONS, MAX_NUMBERS = 10_000, 1 << 24  # of an image; a batch holds hundreds of images
 Indices = Tensor | np.ndarray | Sequence[int]
 
 
@@ -247,6 +250,12 @@ def open_features(path: Path) -> np.ndarray:
     """Region features (rows, N, D), float32 or float16, memory-mapped. Raises DataError on another shape or type."""
     features = open_array(path)
     require_float(features, path, 3, "(images, regions, width)")
+    _, regions, width = features.shape
+    if not 0 < regions * width <= MAX_NUMBERS or regions > MAX_REGIONS:
+        raise DataError(
+            f"{path} has shape {features.shape}: {regions:,} regions of {width:,} numbers for an image are none, or "
+            f"more than fits in a batch (up to {MAX_REGIONS:,} regions and {MAX_NUMBERS:,} numbers); write it anew."
+        )
     return features
 
 
@@ -290,12 +299,23 @@ class Split:
         self.first_text_of_image = torch.from_numpy(np.searchsorted(texts, layout.first_text[:n_images]))
         self.features, self.tokenizer, self.sidecars, self.pictures = features, tokenizer, sidecars, pictures
         self._texts, self._tokens = texts, tokens
-        self._feature_rows = None if features is None else layout.image_rows(len(features))
+        self.regions: MappedRegions | HeldRegions | None = None
+        if features is not None:
+            self._feature_rows = layout.image_rows(len(features))
+            self.regions = MappedRegions(features, self._feature_rows, self._non_finite)
 
     @property
     def text_lengths(self) -> Tensor:
         """(n_texts,) int64: ids of each caption, special ones included."""
         return torch.from_numpy(self._tokens.lengths)
+
+    def round_regions(self, dtype: torch.dtype) -> None:
+        """From now on, region features are rounded to this shorter type, wherever they lie."""
+        self.regions = replace(self.regions, rounding=dtype)
+
+    def hold_regions(self, device: torch.device, pin: bool = False) -> None:
+        """Read all region features into memory of `device`; batches are gathered there. pin: page-locked."""
+        self.regions = HeldRegions.of(self.regions, self.n_images, device, pin)
 
     def images(self, indices: Indices) -> ImageBatch:
         """The images at these positions, with all their regions."""
@@ -407,10 +427,7 @@ class Split:
         pixels = self.pictures.read(images, cuts) if self.pictures else None
         if self.features is None:
             return ImageBatch(ids, sidecars=sidecars, pixels=pixels)
-        regions, lengths = gather_regions(self.features, self._feature_rows[images], packed)
-        bad = first_non_finite(regions)
-        if bad is not None:
-            raise DataError(self._non_finite(int(images[bad])))
+        regions, lengths = self.regions.gather(images, packed)
         return ImageBatch(ids, regions, lengths, sidecars, pixels)
 
     def _text_batch(self, texts: np.ndarray, tokens: Tokens | None, width: int | None = None) -> TextBatch:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from itertools import chain
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from datasets.arrays import Packed, announce, first_non_finite, open_array, to_t
 from datasets.captions import Layout
 from datasets.contents import array_hash
 from datasets.errors import DataError
+from datasets.json_file import read_json
 from datasets.spec import DatasetSpec, SidecarSpec
 from datasets.text import ragged_positions
 
@@ -206,13 +206,13 @@ class PairsSidecar(Sidecar):
 
 
 def _read_pairs(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    per_caption = read_json(path)
     try:
-        per_caption = json.loads(path.read_text(encoding="utf-8"))
         lengths = [len(pairs) for pairs in per_caption]
         flat = np.array(list(chain.from_iterable(per_caption)), np.int32)
         if flat.shape != (sum(lengths), 2):
             raise ValueError("not two numbers each")
-    except (OSError, ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise DataError(
             f"{path} does not hold a JSON list of [head, dependent] pairs per caption ({error}); write it anew."
         ) from error

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import difflib
-from pathlib import Path
-from typing import Any, Literal
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from datasets.errors import DataError
 
 FOLDER = Path(__file__).parent
 EVERY_SPLIT = "*"
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]  # becomes a part of file names
+
+
+def _below_the_folder(pattern: str) -> str:
+    """A sidecar's files stay below the precomp folder. Raises ValueError where a pattern leads elsewhere."""
+    parts = PurePosixPath(pattern).parts
+    if not parts or pattern.startswith("/") or ".." in parts or "**" in pattern or not pattern.isprintable():
+        raise ValueError("a file name below the precomp folder is wanted, without .. and **")
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(_below_the_folder)]
 
 
 class Spec(BaseModel):
@@ -27,7 +39,7 @@ class BenchmarkSpec(Spec):
     folds: consecutive equal parts, averaged.
     """
 
-    name: str
+    name: Name
     images: int | None = Field(None, ge=1)
     folds: int = Field(1, ge=1)
     title: str = ""
@@ -46,7 +58,7 @@ class SidecarSpec(Spec):
 
     side: Literal["image", "text"]
     rows: Literal["image", "caption"]
-    files: tuple[str, ...] | dict[str, tuple[str, ...]]
+    files: tuple[Pattern, ...] | dict[str, tuple[Pattern, ...]]
     kind: Literal["array", "boxes", "sizes", "pairs"] = "array"
     what: str
     made_by: str
@@ -72,10 +84,10 @@ class DatasetSpec(Spec):
     generated: made on first use into a cache folder.
     """
 
-    name: str
+    name: Name
     title: str = ""
     features: str = "region"
-    splits: dict[Literal["train", "dev", "test"], str] = {"train": "train", "dev": "dev", "test": "test"}
+    splits: dict[Literal["train", "dev", "test"], Name] = {"train": "train", "dev": "dev", "test": "test"}
     dev_images: int | None = Field(1000, ge=1)
     captions_per_image: int = Field(5, ge=1)
     benchmarks: list[BenchmarkSpec] = Field(min_length=1)
@@ -144,10 +156,16 @@ def _load(path: Path) -> DatasetSpec:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if path.parent != FOLDER and any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise DataError(
+                f"data set file {path} uses YAML aliases (*name), with which a small file can grow without bound; "
+                f"write the values out."
+            )
+        content = yaml.safe_load(text)
     except FileNotFoundError as error:
         raise DataError(f"data set file {path} does not exist; give the path of a YAML file.") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: a date such as 2026-99-99
         reason = " ".join(str(error).split())
         raise DataError(f"data set file {path} cannot be read as YAML: {reason}.") from error
     if not isinstance(content, dict):

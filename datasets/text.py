@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from datasets.cache import Arrays, cached
 from datasets.captions import read_lines
 from datasets.contents import lines_hash
 from datasets.errors import DataError
+from datasets.json_file import read_json
 
 PAD, START, END, UNKNOWN = "<pad>", "<start>", "<end>", "<unk>"
 SPECIAL = (PAD, START, END, UNKNOWN)  # ids 0, 1, 2, 3
@@ -114,10 +114,11 @@ class Vocabulary:
 
 def read_vocabulary(path: Path) -> Vocabulary:
     """SCAN's JSON: word2idx, idx2word, idx. Raises DataError where it is no such file."""
+    content = read_json(path)
     try:
-        word_ids: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))["word2idx"]
+        word_ids: dict[str, int] = content["word2idx"]
         by_id = sorted(word_ids.items(), key=lambda item: item[1])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{path} is no SCAN vocabulary (JSON with word2idx); download it again, or remove it to build one."
         ) from error

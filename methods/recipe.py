@@ -159,7 +159,7 @@ def parse_override(text: str) -> tuple[str, Any]:
         raise MethodError(f"--set {text}: write key=value, for example --set optim.lr=3e-4.")
     try:
         return key.strip(), _scalar(yaml.safe_load(value))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise MethodError(f"--set {text}: the value cannot be read; quote it, or close its brackets.") from error
 
 
@@ -188,16 +188,22 @@ def _blocks(file: Path | None, dataset: str, variant: str) -> list[dict[str, Any
     if file is None:
         return []
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        text = file.read_text(encoding="utf-8")
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise ValueError("it uses aliases (*name), with which a small file can grow without bound")
+        content = yaml.safe_load(text) or {}
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise MethodError(f"{file}: cannot be read as a YAML recipe: {' '.join(str(error).split())}.") from error
     if not isinstance(content, dict):
         raise MethodError(f"{file}: holds no mapping; a recipe has defaults, datasets and variants.")
     unknown = set(content) - {"defaults", "datasets", "variants"}
     if unknown:
         raise MethodError(f"{file}: unknown section '{min(unknown)}'; a recipe has defaults, datasets and variants.")
+    defaults = content.get("defaults") or []
+    if not isinstance(defaults, list):
+        raise MethodError(f"{file}: defaults is a list of blocks.")
     blocks = [
-        *(content.get("defaults") or []),
+        *defaults,
         *_section(content, "datasets", file).get(dataset, []),
         *_section(content, "variants", file).get(variant, []),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -32,22 +33,23 @@ def find_weights(name: str, what: str, source: str = "") -> Path:
     return found
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path, ignored: Collection[str] = ()) -> dict[str, Tensor]:
     """The tensors of a .safetensors file or of a torch checkpoint, on the CPU, without `module.`.
 
-    Nothing in a file is executed. Raises MethodError where it holds anything but tensors.
+    Neither safetensors nor torch's weights_only runs code of a file, and nothing else reads it. ignored: names that are
+    no weights. Raises MethodError where a file holds anything else.
     """
     try:
         content = load_file(path) if path.suffix == ".safetensors" else _unpickled(path)
         for wrapper in WRAPPED:
             content = content.get(wrapper, content)
-        tensors = {name.removeprefix("module."): value for name, value in content.items()}
+        tensors = {name.removeprefix("module."): value for name, value in content.items() if name not in ignored}
         if not tensors or not all(isinstance(value, Tensor) for value in tensors.values()):
             raise TypeError("not all of it is tensors")
     except Exception as error:  # whatever a damaged or hostile file comes up with
         raise MethodError(
-            f"{path} cannot be read as weights and nothing else: it is damaged, or would have to run code of its own; "
-            f"download it again, or save its tensors alone as .safetensors."
+            f"{path} cannot be read as weights and nothing else: it is damaged, or would have to run code of its own, "
+            f"as a TorchScript archive does; take the weights as .safetensors."
         ) from error
     return tensors
 

@@ -12,8 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from datasets.clip_weights import load_clip, read_weights
-from datasets.errors import DataError
+from methods.clip_weights import NOT_WEIGHTS, RECIPE, load_clip
+from methods.errors import MethodError
+from methods.weights import read_weights
 
 
 class Hostile:
@@ -57,7 +58,7 @@ def test_weights_that_torch_saved_are_the_same_however_they_are_wrapped(tiny_cli
         {**state, "input_resolution": 32, "context_length": 16, "vocab_size": 49408},
     ):
         torch.save(content, tmp_path / name)
-        assert same(read_weights(tmp_path / name), state)
+        assert same(read_weights(tmp_path / name, NOT_WEIGHTS), state)
 
 
 @pytest.mark.parametrize("allow", ["", "1"])
@@ -70,7 +71,7 @@ def test_no_file_gets_its_code_run(tiny_clip, tmp_path, monkeypatch, name, allow
     assert (tmp_path / "works").exists()
     for write in (lambda: torch.save(hostile, path), lambda: path.write_bytes(pickle.dumps(hostile))):
         write()
-        with pytest.raises(DataError, match=rf"{name} cannot be read as weights and nothing else: .*safetensors\.$"):
+        with pytest.raises(MethodError, match=rf"{name} cannot be read as weights and nothing else: .*safetensors\.$"):
             load_clip(str(tiny_clip[0]), str(path))
     assert not mark.exists()
 
@@ -83,7 +84,7 @@ def test_a_script_and_a_damaged_file_are_refused(tiny_clip, tmp_path):
     torch.save([1, 2], tmp_path / "list.pt")
     torch.save({"a": 1}, tmp_path / "numbers.pt")
     for name in ("script.pt", "damaged.safetensors", "list.pt", "numbers.pt"):
-        with pytest.raises(DataError, match=f"{name} cannot be read as weights and nothing else"):
+        with pytest.raises(MethodError, match=f"{name} cannot be read as weights and nothing else"):
             read_weights(tmp_path / name)
 
 
@@ -93,24 +94,24 @@ def test_weights_of_another_model(tiny_clip, tmp_path):
     state["visual.proj"], state["more"] = torch.zeros(3, 3), torch.zeros(1)
     del state["ln_final.bias"]
     save_file(state, tmp_path / "other.safetensors")
-    with pytest.raises(DataError, match=r"3 tensors are .* \(ln_final.bias, more, visual.proj\); .* --clip-model"):
+    with pytest.raises(MethodError, match=r"3 tensors are .* \(ln_final.bias, more, visual.proj\); .* --clip-model"):
         load_clip(str(configuration), str(tmp_path / "other.safetensors"))
 
 
 def test_weights_that_are_nowhere(tiny_clip):
-    with pytest.raises(DataError) as error:
+    with pytest.raises(MethodError) as error:
         load_clip("ViT-B-32", "laion2b_s34b_b79k")
     told = str(error.value)
     assert "CLIP weights laion2b_s34b_b79k of ViT-B-32 (about 600 MB for ViT-B-32)" in told
     assert "https://huggingface.co/laion/CLIP-ViT-B-32-laion2B-s34B-b79K" in told
     assert told.endswith("--clip-weights path/to/open_clip_model.safetensors.")
-    with pytest.raises(DataError, match=r"open_clip_model.safetensors --clip-model ViT-B-32-quickgelu\.$"):
+    with pytest.raises(MethodError, match=r"open_clip_model.safetensors --clip-model ViT-B-32-quickgelu\.$"):
         load_clip("ViT-B-32", "openai")  # a file does not tell that its model has another activation
-    with pytest.raises(DataError, match=r"--clip-weights openia: .*ViT-B-32 .did you mean 'openai'.*laion2b_s34b_b79k"):
+    with pytest.raises(MethodError, match=r"--clip-weights openia: .*did you mean 'openai'.*laion2b_s34b_b79k"):
         load_clip("ViT-B-32", "openia")
-    with pytest.raises(DataError, match=r"--clip-weights nowhere/a.bin: there is no such file"):
+    with pytest.raises(MethodError, match=r"--clip-weights nowhere/a.bin: there is no such file"):
         load_clip("ViT-B-32", "nowhere/a.bin")
-    with pytest.raises(DataError, match=r"--clip-weights openai: .* tiny-clip; known: none; or name a file"):
+    with pytest.raises(MethodError, match=r"--clip-weights openai: .* tiny-clip; known: none; or name a file"):
         load_clip(str(tiny_clip[0]), "openai")
 
 
@@ -139,24 +140,31 @@ def test_the_activation_and_the_pictures_follow_the_weights_of_the_hub(tiny_clip
     )
 
 
+def test_in_a_recipe_model_and_weights_have_other_names(tiny_clip):
+    with pytest.raises(MethodError, match=r"--set tower.weights=nowhere/a.bin: there is no such file"):
+        load_clip("ViT-B-32", "nowhere/a.bin", RECIPE)
+    with pytest.raises(MethodError, match=r"model.safetensors --set tower.model=ViT-B-32-quickgelu\.$"):
+        load_clip("ViT-B-32", "openai", RECIPE)
+
+
 def test_a_model_that_open_clip_does_not_know(tmp_path, tiny_clip):
-    with pytest.raises(DataError, match=r"--clip-model ViT-B-23: .*did you mean 'ViT-B-32'"):
+    with pytest.raises(MethodError, match=r"--clip-model ViT-B-23: .*did you mean 'ViT-B-32'"):
         load_clip("ViT-B-23", "openai")
     (tmp_path / "half.json").write_text(json.dumps({"embed_dim": 24}))
-    with pytest.raises(DataError, match=r"half.json is no configuration of open_clip: it needs embed_dim, vision_cfg"):
+    with pytest.raises(MethodError, match=r"half.json is no configuration of open_clip: it needs embed_dim"):
         load_clip(str(tmp_path / "half.json"), str(tiny_clip[1]))
-    with pytest.raises(DataError, match=r"nothing.json cannot be read as JSON"):
+    with pytest.raises(MethodError, match=r"nothing.json cannot be read as JSON"):
         load_clip(str(tmp_path / "nothing.json"), str(tiny_clip[1]))
 
 
 def test_a_text_model_that_is_in_a_hub_out_of_reach(tiny_clip):
-    with pytest.raises(DataError, match=r"the text model of roberta-ViT-B-32 is neither in the hub's cache nor"):
+    with pytest.raises(MethodError, match=r"the text model of roberta-ViT-B-32 is neither in the hub's cache nor"):
         load_clip("roberta-ViT-B-32", str(tiny_clip[1]))
 
 
 def test_without_open_clip(tiny_clip, monkeypatch):
     monkeypatch.setitem(sys.modules, "open_clip", None)
-    with pytest.raises(DataError, match=r"made with open_clip, .*pip install -e '\.\[clip\]'"):
+    with pytest.raises(MethodError, match=r"computes with open_clip, .*pip install -e '\.\[clip\]'"):
         load_clip(*map(str, tiny_clip))
 
 

@@ -75,8 +75,8 @@ def test_a_file_of_something_else_is_one_sentence(path, graphs, words):
 
 
 def test_a_file_that_is_not_there_or_no_json(path):
-    with pytest.raises(DataError, match=r"train_graphs\.json does not hold"):
+    with pytest.raises(DataError, match=r"train_graphs\.json does not exist"):
         read_graphs(path, CAPTIONS)
     path.write_text("[{")
-    with pytest.raises(DataError, match=r"train_graphs\.json does not hold"):
+    with pytest.raises(DataError, match=r"train_graphs\.json cannot be read as JSON"):
         read_graphs(path, CAPTIONS)

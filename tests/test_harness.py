@@ -472,3 +472,22 @@ def test_two_processes_train_while_another_datasets_library_is_installed(data, t
     record = json.loads(record.read_text())
     assert record["hardware"]["processes"] == 2
     assert record["steps"] == 2 * (60 // 16)
+
+
+def test_a_new_data_set_from_a_csv(command, tmp_path):
+    rows = ["image,caption,split", "a.jpg,one dog,train", "b.jpg,a cat,test", "b.jpg,the cat,test"]
+    (tmp_path / "captions.csv").write_text("\n".join(rows))
+    make = ["prepare", "--dataset", tmp_path / "mine.yaml", "--what", "layout", "--from", tmp_path / "captions.csv"]
+    code, out, _ = command(*make)
+    assert code == 0
+    assert "mine.yaml: describes the new data set" in out
+    assert (tmp_path / "mine" / "precomp" / "test_ids.txt").read_text() == "1\n1\n"
+    (tmp_path / "captions.csv").write_text(rows[0] + "\n../a.jpg,one dog,train\n")
+    refused(command(*make), "captions.csv, line 2: '../a.jpg' is no file name below")
+    refused(command(*make[:5]), "--what layout needs what it is made of")
+
+
+def test_caption_ids_of_a_matrix_belong_to_coco_5k(command, tmp_path):
+    np.save(tmp_path / "sims.npy", np.zeros((4, 20), np.float32))
+    asked = ["evaluate", "--similarity", tmp_path / "sims.npy", "--caption-ids", tmp_path / "ids.txt"]
+    refused(command(*asked, "--benchmark", "rsitmd-test"), "belong to coco-5k")

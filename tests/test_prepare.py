@@ -81,7 +81,15 @@ def test_what_the_readers_read_afterwards(make, root, folder):
     assert len(make(width=24)) == 12
     data = open_dataset("f30k", root)
     assert data.missing(VSD) == data.missing(VSSR) == []
-    split = data.split("test", Inputs(False, None, (*VSD.image_sidecars,), (*VSD.text_sidecars, *VSSR.text_sidecars)))
+    split = data.split(
+        "test",
+        Inputs(
+            regions=False,
+            text=None,
+            image_sidecars=(*VSD.image_sidecars,),
+            text_sidecars=(*VSD.text_sidecars, *VSSR.text_sidecars),
+        ),
+    )
     captions, encoder = lines(folder / "test_caps.txt"), fitted(folder, 24)
     batch = split.pairs(np.arange(60))
     vectors = encoder.encode(captions)
@@ -232,7 +240,7 @@ def test_a_second_set_of_descriptions_is_made_where_there_is_one_and_may_be_per_
     (folder / "train_descriptions_dagger.txt").write_text("\n".join(captions) + "\n")
     assert "train_descriptions_dagger.npy" in make(what=["sentences"], splits=["train"])
     split = open_dataset("f30k", root).split(
-        "train", Inputs(False, None, ("descriptions_dagger",), ("caption_vectors",))
+        "train", Inputs(False, text=None, image_sidecars=("descriptions_dagger",), text_sidecars=("caption_vectors",))
     )
     batch = split.pairs([3, 17])
     np.testing.assert_array_equal(

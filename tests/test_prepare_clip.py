@@ -8,9 +8,9 @@ import pytest
 import harness
 from benchmarks.errors import RunError
 from benchmarks.prepare import PrepareOptions, prepare
+from benchmarks.preparing.clip_encoder import CLIPEncoder
 from benchmarks.sidecar_files import require_one_encoder
 from datasets.batch import Inputs
-from datasets.clip_model import CLIPEncoder
 from datasets.errors import DataError
 from datasets.manifest import manifest_path, read_manifest
 from datasets.precomp import open_dataset

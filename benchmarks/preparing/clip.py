@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.preparing.clip_encoder import CLIPEncoder, model_label
 from benchmarks.preparing.content import Product, Target, encoded_manifest
 from benchmarks.preparing.sentences import Sentences
-from datasets.clip_model import CLIPEncoder, model_label
 from datasets.manifest import Manifest
 from datasets.pictures import find_pictures
 

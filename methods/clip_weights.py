@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,11 +13,11 @@ from typing import Any
 
 import torch
 from PIL.Image import Image
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from datasets.errors import DataError
-from datasets.spec import nearest
+from methods.errors import MethodError
+from methods.recipe import nearest
+from methods.weights import read_weights
 
 ARCHITECTURE = ("embed_dim", "vision_cfg", "text_cfg")  # what an open_clip configuration holds
 HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # the one that can hold no code first
@@ -27,13 +26,25 @@ NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")  # numbers th
 NAMED = 3  # tensors that a sentence names
 
 
+@dataclass(frozen=True)
+class Asked:
+    """How a user names a model and its weights: what comes before either, in a sentence about it."""
+
+    model: str
+    weights: str
+
+
+PREPARE = Asked("--clip-model ", "--clip-weights ")
+RECIPE = Asked("--set tower.model=", "--set tower.weights=")
+
+
 def import_open_clip() -> ModuleType:
-    """open_clip. Raises DataError where it is not installed."""
+    """open_clip. Raises MethodError where it is not installed."""
     try:
         import open_clip  # heavy: only where CLIP computes
     except ImportError as error:
-        raise DataError(
-            f"CLIP vectors are made with open_clip, which cannot be imported ({error}); pip install -e '.[clip]'."
+        raise MethodError(
+            f"CLIP computes with open_clip, which cannot be imported ({error}); pip install -e '.[clip]'."
         ) from error
     return open_clip
 
@@ -53,20 +64,21 @@ class OpenCLIP:
     width: int
 
 
-def load_clip(model: str, weights: str) -> OpenCLIP:
+def load_clip(model: str, weights: str, asked: Asked = PREPARE) -> OpenCLIP:
     """Build a model and give it weights.
 
     model: a name that open_clip knows, or a configuration path/to/config.json. weights: the name of weights in the hub,
-    or a file. Raises DataError where either is not there, or where they are not of each other.
+    or a file. asked: how the user names them. Raises MethodError where either is not there, or where they are not of
+    each other.
     """
     open_clip = import_open_clip()
-    name = _known_model(open_clip, model)
-    path, trained = _weights_file(open_clip, name, weights)
-    state = read_weights(path)
+    name = known_model(open_clip, model, asked)
+    path, trained = _weights_file(open_clip, name, weights, asked)
+    state = read_weights(path, NOT_WEIGHTS)
     architecture = open_clip.get_model_config(name)
     gelu = architecture.get("quick_gelu", False) or trained.get("quick_gelu", False)
-    built = _built(open_clip, name, gelu, trained)
-    _require_fit(built, state, path, model)
+    built = _built(open_clip, name, gelu, trained, asked)
+    _require_fit(built, state, path, model, asked)
     built.load_state_dict(state)
     pictures = built.visual.preprocess_cfg
     return OpenCLIP(
@@ -78,61 +90,61 @@ def load_clip(model: str, weights: str) -> OpenCLIP:
     )
 
 
-def _built(open_clip: ModuleType, name: str, gelu: bool, trained: dict[str, Any]) -> nn.Module:
-    """The model with random weights. Raises DataError where a part of it is in a hub that is out of reach."""
+def _built(open_clip: ModuleType, name: str, gelu: bool, trained: dict[str, Any], asked: Asked) -> nn.Module:
+    """The model with random weights. Raises MethodError where a part of it is in a hub that is out of reach."""
     try:
         with _without_warnings():  # that it has no weights yet
             return open_clip.create_model(
                 name, load_weights=False, pretrained_text=False, force_quick_gelu=gelu, force_preprocess_cfg=trained
             )
     except OSError as error:  # the text model of some is described in a repository of its own
-        raise DataError(
+        raise MethodError(
             f"the text model of {name} is neither in the hub's cache nor can it be downloaded; "
-            f"choose a --clip-model with a text model of its own, such as ViT-B-32."
+            f"choose a model with a text model of its own, such as {asked.model}ViT-B-32."
         ) from error
 
 
-def _known_model(open_clip: ModuleType, model: str) -> str:
+def known_model(open_clip: ModuleType, model: str, asked: Asked = PREPARE) -> str:
     """The model's name in open_clip; a configuration file is made known there by its own name."""
     path = Path(model)
     if path.suffix == ".json":
-        _require_configuration(path)
+        _require_configuration(path, asked)
         open_clip.add_model_config(path)
         return path.stem
     if model not in open_clip.list_models():
-        raise DataError(
-            f"--clip-model {model}: open_clip knows no such model{nearest(model, open_clip.list_models())}; "
+        raise MethodError(
+            f"{asked.model}{model}: open_clip knows no such model{nearest(model, open_clip.list_models())}; "
             f"name one of `open_clip.list_models()`, or a configuration, path/to/config.json."
         )
     return model
 
 
-def _require_configuration(path: Path) -> None:
+def _require_configuration(path: Path, asked: Asked) -> None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"--clip-model {path} cannot be read as JSON ({error}); name another file.") from error
+        raise MethodError(f"{asked.model}{path} cannot be read as JSON ({error}); name another file.") from error
     if not isinstance(content, dict) or not set(ARCHITECTURE) <= set(content):
-        raise DataError(f"--clip-model {path} is no configuration of open_clip: it needs {', '.join(ARCHITECTURE)}.")
+        raise MethodError(f"{asked.model}{path} is no configuration of open_clip: it needs {', '.join(ARCHITECTURE)}.")
 
 
-def _weights_file(open_clip: ModuleType, name: str, weights: str) -> tuple[Path, dict[str, Any]]:
+def _weights_file(open_clip: ModuleType, name: str, weights: str, asked: Asked) -> tuple[Path, dict[str, Any]]:
     """Where weights lie, downloaded where needed, and what open_clip knows of their training; nothing of a file's."""
     if Path(weights).is_file():
         return Path(weights), {}
     if weights.endswith(ENDINGS):
-        raise DataError(f"--clip-weights {weights}: there is no such file.")
+        raise MethodError(f"{asked.weights}{weights}: there is no such file.")
     trained = open_clip.get_pretrained_cfg(name, weights)
     if not trained:
         known = open_clip.list_pretrained_tags_by_model(name)
-        raise DataError(
-            f"--clip-weights {weights}: no file, and no weights of {name}{nearest(weights, known)}; "
+        raise MethodError(
+            f"{asked.weights}{weights}: no file, and no weights of {name}{nearest(weights, known)}; "
             f"known: {', '.join(known) or 'none'}; or name a file ({', '.join(ENDINGS)})."
         )
     try:
         return _from_hub(trained["hf_hub"]), trained
     except OSError as error:
-        raise DataError(_not_found(name, weights, trained)) from error
+        raise MethodError(_not_found(name, weights, trained, asked)) from error
 
 
 def _from_hub(place: str) -> Path:
@@ -151,53 +163,27 @@ def _from_hub(place: str) -> Path:
     raise FileNotFoundError(f"{repository} holds none of {', '.join(HUB_FILES)}")
 
 
-def _not_found(name: str, weights: str, trained: dict[str, Any]) -> str:
+def _not_found(name: str, weights: str, trained: dict[str, Any], asked: Asked) -> str:
     repository, _, file = trained["hf_hub"].rpartition("/")
     file = file or HUB_FILES[0]
-    gelu = f" --clip-model {name}-quickgelu" if trained.get("quick_gelu") and "quickgelu" not in name else ""
+    gelu = f" {asked.model}{name}-quickgelu" if trained.get("quick_gelu") and "quickgelu" not in name else ""
     return (
         f"CLIP weights {weights} of {name} (about 600 MB for ViT-B-32) are not in the hub's cache and cannot be "
         f"downloaded; take {file} from https://huggingface.co/{repository} and name the file: "
-        f"--clip-weights path/to/{file}{gelu}."
+        f"{asked.weights}path/to/{file}{gelu}."
     )
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file, on the CPU.
-
-    Neither safetensors nor torch's weights_only runs code of a file, and nothing else reads it: open_clip's own reader
-    has another way, for weights_only that fails. Raises DataError where a file holds anything but weights.
-    """
-    try:
-        content = load_file(path) if path.suffix == ".safetensors" else _unpickled(path)
-        content = content.get("state_dict", content)
-        tensors = {key.removeprefix("module."): value for key, value in content.items() if key not in NOT_WEIGHTS}
-        if not all(isinstance(value, Tensor) for value in tensors.values()):
-            raise TypeError("not all of it is tensors")
-    except Exception as error:  # whatever a damaged or hostile file comes up with
-        raise DataError(  # torch's own words advise to allow code
-            f"{path} cannot be read as weights and nothing else: it is damaged, or would have to run code of its own, "
-            f"as a TorchScript archive does; take the weights as .safetensors."
-        ) from error
-    return tensors
-
-
-def _unpickled(path: Path) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # says that a TorchScript archive would be run; it is refused
-        return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _require_fit(built: nn.Module, state: dict[str, Tensor], path: Path, model: str) -> None:
-    """Raises DataError where the file's tensors are not those of the model."""
+def _require_fit(built: nn.Module, state: dict[str, Tensor], path: Path, model: str, asked: Asked) -> None:
+    """Raises MethodError where the file's tensors are not those of the model."""
     expected = {key: value.shape for key, value in built.state_dict().items()}
     found = {key: value.shape for key, value in state.items()}
     wrong = sorted(key for key in expected | found if expected.get(key) != found.get(key))
     if wrong:
         more = ", ..." if len(wrong) > NAMED else ""
-        raise DataError(
+        raise MethodError(
             f"{path} does not hold the weights of {model}: {len(wrong):,} tensors are missing, superfluous or of "
-            f"another size ({', '.join(wrong[:NAMED])}{more}); name their model with --clip-model."
+            f"another size ({', '.join(wrong[:NAMED])}{more}); name their model: {asked.model}NAME."
         )
 
 

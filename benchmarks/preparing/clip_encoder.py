@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from datasets.batch_size import BatchSize
-from datasets.clip_weights import OpenCLIP, load_clip
 from datasets.pictures import open_picture
+from methods.clip_weights import OpenCLIP, load_clip
 
 BATCH = BatchSize(cpu=128, gpu=1024)  # pictures or texts at a time
 MODEL = "ViT-B-32"

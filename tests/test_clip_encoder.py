@@ -6,8 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-import datasets.clip_model as module
-from datasets.clip_model import CLIPEncoder, model_label
+import benchmarks.preparing.clip_encoder as module
+from benchmarks.preparing.clip_encoder import CLIPEncoder, model_label
 from datasets.errors import DataError
 from tests.models import save_tiny_clip
 
