@@ -280,7 +280,10 @@ def bench(
 def prepare(
     dataset: DatasetName,
     what: Annotated[
-        str, typer.Option(help="layout, caption_ids, clip, sentences, prototypes, graphs, dependencies; with commas.")
+        str,
+        typer.Option(
+            help="layout, caption_ids, clip, descriptions, sentences, prototypes, graphs, dependencies; with commas."
+        ),
     ] = "sentences,graphs",
     encoder: Annotated[
         str,
@@ -308,6 +311,12 @@ def prepare(
     batch_size: Annotated[
         str, typer.Option(help="Items at a time on a GPU; auto: as many as fit. The CPU's is fixed.")
     ] = "auto",
+    describer: Annotated[
+        str,
+        typer.Option(help="Vision-language models (folder or name): a Florence-2, a chat model, or both with a comma."),
+    ] = "florence-community/Florence-2-large-ft",
+    task: Annotated[str, typer.Option(help="Of a Florence-2: <OD> or <DENSE_REGION_CAPTION>.")] = "<OD>",
+    prompt: Annotated[str, typer.Option(help="What a chat model is asked.")] = "Describe this image in detail.",
     graph_parser: Annotated[
         str, typer.Option(help="What parses captions without graphs: factual (FactualSceneGraph) or rules.")
     ] = "factual",
@@ -341,6 +350,9 @@ def prepare(
         clip_weights=clip_weights,
         images=images,
         batch_size=_batch_size(batch_size),
+        describers=_parts(describer),
+        task=task,
+        prompt=prompt,
         graph_parser=graph_parser,
         graph_model=graph_model,
         graph_python=graph_python,

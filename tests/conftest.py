@@ -8,7 +8,7 @@ import pytest
 from accelerate.state import AcceleratorState
 from rich.console import Console
 
-from tests.models import save_tiny_bert, save_tiny_clip
+from tests.models import save_tiny_bert, save_tiny_clip, save_tiny_florence, save_tiny_llava
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +21,18 @@ def tiny_bert(tmp_path_factory):
 def tiny_clip(tmp_path_factory):
     """Configuration and weights of a random CLIP of two layers."""
     return save_tiny_clip(tmp_path_factory.mktemp("clip"))
+
+
+@pytest.fixture(scope="session")
+def tiny_florence(tmp_path_factory):
+    """Folder of a random Florence-2 of two layers."""
+    return save_tiny_florence(tmp_path_factory.mktemp("florence") / "tiny-florence")
+
+
+@pytest.fixture(scope="session")
+def tiny_llava(tmp_path_factory):
+    """Folder of a random LLaVA of two layers."""
+    return save_tiny_llava(tmp_path_factory.mktemp("llava") / "tiny-llava")
 
 
 @pytest.fixture

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from tests.trees import ADJECTIVES, NOUNS, PLACES, VERBS
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 WORDS = ["a", "near", "the", ".", *ADJECTIVES, *NOUNS, *VERBS, *PLACES]
 
@@ -73,21 +77,108 @@ def save_tiny_spacy(folder: Path) -> Path:
     return folder
 
 
+def word_tokenizer(words: list[str], **special: object) -> PreTrainedTokenizerFast:
+    """A tokenizer of whole words; special ones stand without spaces, as those of language models do.
+
+    special: pad_token, eos_token, unk_token, and what else a model needs.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    named = [token for token in special.values() if isinstance(token, str)]
+    known = [*named, *(f"▁{word}" for word in dict.fromkeys(words))]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(known)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
+
+
 def save_tiny_t5(folder: Path) -> Path:
     """A random T5 of two layers with a tokenizer of whole words, saved as transformers saves the real one."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+    from transformers import T5Config, T5ForConditionalGeneration
 
-    words = ["<pad>", "</s>", "<unk>", "(", ")", ",", "is", *dict.fromkeys(WORDS)]
-    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
+    tokenizer = word_tokenizer(["(", ")", ",", "is", *WORDS], pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
+    tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     sizes = T5Config(
-        vocab_size=len(words), d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=2, decoder_start_token_id=0
+        vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=2, decoder_start_token_id=0
     )
     T5ForConditionalGeneration(sizes).save_pretrained(folder)
+    return folder
+
+
+def save_tiny_florence(folder: Path) -> Path:
+    """A random Florence-2 of two layers with its real processor; its answers are words and places in turn."""
+    from transformers import (
+        BartConfig,
+        CLIPImageProcessor,
+        Florence2Config,
+        Florence2ForConditionalGeneration,
+        Florence2Processor,
+        Florence2VisionConfig,
+    )
+
+    special = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    tokenizer = word_tokenizer(WORDS, **special, extra_special_tokens={"image_token": "<image>"})
+    tokenizer.add_tokens([f"<loc_{place}>" for place in range(9)])
+    pictures = CLIPImageProcessor(size={"height": 32, "width": 32}, do_center_crop=False)
+    pictures.image_seq_length = 2  # the last feature map has one cell, and its mean counts too
+    rules = {"description_with_bboxes": {}}
+    Florence2Processor(pictures, tokenizer, post_processor_config=rules).save_pretrained(folder)
+    torch.manual_seed(3)  # with others, all of a few pictures get the same answer
+    four = {"depths": (1, 1, 1, 1), "num_heads": (2, 2, 2, 2), "num_groups": (2, 2, 2, 2)}
+    vision = Florence2VisionConfig(embed_dim=(8, 8, 16, 16), window_size=2, projection_dim=16, **four)
+    layers = {f"{side}_{what}": n for side in ("encoder", "decoder") for what, n in
+              {"layers": 2, "attention_heads": 2, "ffn_dim": 24}.items()}  # fmt: skip
+    ids = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 2}
+    text = BartConfig(vocab_size=len(tokenizer), d_model=16, max_position_embeddings=64, **layers, **ids)
+    sizes = Florence2Config(vision_config=vision, text_config=text, image_token_id=tokenizer.image_token_id)
+    return _save_generator(Florence2ForConditionalGeneration(sizes), folder)
+
+
+def save_tiny_llava(folder: Path) -> Path:
+    """A random LLaVA of two layers with its real processor and a chat template."""
+    from transformers import (
+        CLIPImageProcessor,
+        CLIPVisionConfig,
+        LlamaConfig,
+        LlavaConfig,
+        LlavaForConditionalGeneration,
+        LlavaProcessor,
+    )
+
+    special = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    tokenizer = word_tokenizer(
+        ["USER:", "ASSISTANT:", *WORDS], **special, extra_special_tokens={"image_token": "<image>"}
+    )
+    pictures = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    template = (
+        "<s>{% for message in messages %}USER: {% for part in message['content'] %}"
+        "{% if part['type'] == 'image' %}<image>{% else %}{{ part['text'] }}{% endif %}{% endfor %}"
+        "{% endfor %}{% if add_generation_prompt %} ASSISTANT:{% endif %}"
+    )
+    LlavaProcessor(
+        pictures, tokenizer, patch_size=16, vision_feature_select_strategy="default", num_additional_image_tokens=1,
+        chat_template=template,
+    ).save_pretrained(folder)  # fmt: skip
+    torch.manual_seed(0)
+    layers = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+    ids = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
+    sizes = LlavaConfig(
+        vision_config=CLIPVisionConfig(image_size=32, patch_size=16, **layers),
+        text_config=LlamaConfig(vocab_size=len(tokenizer), max_position_embeddings=64, **layers, **ids),
+        image_token_id=tokenizer.image_token_id,
+        vision_feature_layer=-1,
+    )
+    return _save_generator(LlavaForConditionalGeneration(sizes), folder)
+
+
+def _save_generator(model: PreTrainedModel, folder: Path) -> Path:
+    """Save a model that writes twelve tokens, with weights so large that different pictures get different answers."""
+    for values in model.parameters():
+        if values.ndim > 1:
+            torch.nn.init.normal_(values, std=0.5)
+    model.generation_config.max_new_tokens = 12
+    model.save_pretrained(folder)
     return folder
 
 

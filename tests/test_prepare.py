@@ -25,6 +25,8 @@ VSSR = Inputs(
     text_sidecars=("factual_captions", "factual_entities", "factual_relations"),
 )
 
+BOTH = Inputs(regions=False, image_sidecars=VSD.image_sidecars, text_sidecars=(*VSD.text_sidecars, *VSSR.text_sidecars))
+
 
 @pytest.fixture
 def root(tmp_path):
@@ -81,15 +83,7 @@ def test_what_the_readers_read_afterwards(make, root, folder):
     assert len(make(width=24)) == 12
     data = open_dataset("f30k", root)
     assert data.missing(VSD) == data.missing(VSSR) == []
-    split = data.split(
-        "test",
-        Inputs(
-            regions=False,
-            text=None,
-            image_sidecars=(*VSD.image_sidecars,),
-            text_sidecars=(*VSD.text_sidecars, *VSSR.text_sidecars),
-        ),
-    )
+    split = data.split("test", BOTH)
     captions, encoder = lines(folder / "test_caps.txt"), fitted(folder, 24)
     batch = split.pairs(np.arange(60))
     vectors = encoder.encode(captions)
@@ -239,9 +233,8 @@ def test_a_second_set_of_descriptions_is_made_where_there_is_one_and_may_be_per_
     captions = lines(folder / "train_caps.txt")
     (folder / "train_descriptions_dagger.txt").write_text("\n".join(captions) + "\n")
     assert "train_descriptions_dagger.npy" in make(what=["sentences"], splits=["train"])
-    split = open_dataset("f30k", root).split(
-        "train", Inputs(False, text=None, image_sidecars=("descriptions_dagger",), text_sidecars=("caption_vectors",))
-    )
+    inputs = Inputs(regions=False, image_sidecars=("descriptions_dagger",), text_sidecars=("caption_vectors",))
+    split = open_dataset("f30k", root).split("train", inputs)
     batch = split.pairs([3, 17])
     np.testing.assert_array_equal(
         batch.images.sidecars["descriptions_dagger"].numpy(), batch.texts.sidecars["caption_vectors"].numpy()

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.preparing.clip_encoder import CLIPEncoder, model_label
-from benchmarks.preparing.content import Product, Target, encoded_manifest
+from benchmarks.preparing.content import Product, Target, encoded_manifest, shown
 from benchmarks.preparing.sentences import Sentences
 from datasets.manifest import Manifest
 from datasets.pictures import find_pictures
@@ -69,8 +69,3 @@ class Pictures:
     def rows(self, start: int, stop: int) -> np.ndarray:
         """Vectors of some pictures."""
         return self.encoder.encode_pictures(self.paths[start:stop])
-
-
-def shown(paths: Sequence[Path]) -> list[tuple[str, int]]:
-    """What stands for the content of picture files in a manifest: names and sizes."""
-    return [(path.name, path.stat().st_size) for path in paths]

@@ -118,6 +118,11 @@ def encoded_manifest(
     )
 
 
+def shown(paths: Sequence[Path]) -> list[tuple[str, int]]:
+    """What stands for the content of picture files in a manifest: names and sizes."""
+    return [(path.name, path.stat().st_size) for path in paths]
+
+
 def fingerprint(values: Sequence[object]) -> str:
     """Sixteen hex digits that tell values from others; JSON must be able to hold them."""
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]

@@ -19,6 +19,7 @@ class PrepareOptions:
     model at once on a GPU, None = as many as fit. images: the folder of the pictures, None = the data set's own.
     Sentences: encoder: embedded, a transformers model, or auto = bge-large if it is there, else embedded; width: None =
     the encoder's own.
+    Descriptions: describers: models, by name or folder; task: of a Florence-2; prompt: for a chat model.
     Graphs: graph_parser: factual or rules; graph_model, graph_python: of FactualSceneGraph, its weights and the Python
     that has it, None = this one.
     Dependencies: dependency_parser: spacy:MODEL or stanza:FOLDER.
@@ -38,6 +39,9 @@ class PrepareOptions:
     clip_weights: str = WEIGHTS
     images: Path | None = None
     batch_size: int | None = None
+    describers: Sequence[str] = ("florence-community/Florence-2-large-ft",)
+    task: str = "<OD>"
+    prompt: str = "Describe this image in detail."
     graph_parser: str = "factual"
     graph_model: str = "lizhuang144/flan-t5-base-VG-factual-sg"
     graph_python: Path | None = None

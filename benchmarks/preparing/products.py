@@ -5,10 +5,12 @@ from __future__ import annotations
 from benchmarks.preparing.clip import CLIPVectors
 from benchmarks.preparing.content import Product
 from benchmarks.preparing.dependencies import Dependencies
+from benchmarks.preparing.descriptions import Descriptions
 from benchmarks.preparing.graphs import SceneGraphs
 from benchmarks.preparing.prototypes import PrototypeVectors
 from benchmarks.preparing.sentences import SentenceVectors
 
 PRODUCTS: dict[str, type[Product]] = {
-    product.name: product for product in (CLIPVectors, SentenceVectors, PrototypeVectors, SceneGraphs, Dependencies)
+    product.name: product
+    for product in (CLIPVectors, Descriptions, SentenceVectors, PrototypeVectors, SceneGraphs, Dependencies)
 }
