@@ -20,6 +20,7 @@ VSD_HOSTS = {
     "gpo": [System("gpo", "gpo")],
     "hrem": [System("hrem", "fusion")],
     "clip": [System("clip", "projection"), System("clip", "zeroshot")],
+    "clip-finetune": [System("clip", "finetune"), System("clip", "zeroshot")],
 }
 OWN_INPUTS = {"extra_pretraining", "simulated_inputs"}  # what the extension brings along
 

@@ -26,7 +26,13 @@ from methods.base import Method, MethodConfig
 from methods.hosting import resolve_entry
 from methods.registry import find_method
 
-FILES = ("text.bert", "prototypes_file", "grid.weights")  # recipe values that may be paths
+FILES = (
+    "text.bert",
+    "prototypes_file",
+    "grid.weights",
+    "tower.model",
+    "tower.weights",
+)  # values that may be paths
 Place = Literal["device", "host", "map"]
 WHOLE = ", whole"  # behind the name of what was hashed from end to end
 

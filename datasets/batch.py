@@ -36,6 +36,13 @@ class WordPieces:
 
 
 @dataclass(frozen=True)
+class CLIPTokens:
+    """Ask for the byte pairs of CLIP's own tokenizer. model: open_clip's name of a model, or path/to/config.json."""
+
+    model: str
+
+
+@dataclass(frozen=True)
 class Pixels:
     """Ask for the pictures themselves, each as a square of `side` pixels.
 
@@ -56,7 +63,7 @@ class Inputs:
     """What a method reads; the reader loads only that. Sidecars are named as in the data sets' YAML files."""
 
     regions: bool = True
-    text: Words | WordPieces | None = None
+    text: Words | WordPieces | CLIPTokens | None = None
     image_sidecars: tuple[str, ...] = ()
     text_sidecars: tuple[str, ...] = ()
     pixels: Pixels | None = None

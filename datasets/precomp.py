@@ -14,7 +14,7 @@ from torch import Tensor
 
 from datasets.arrays import Packed, open_array, require_float
 from datasets.augment import Augmentation, augment_words, keep_regions
-from datasets.batch import Batch, ImageBatch, Inputs, TextBatch, WordPieces, Words
+from datasets.batch import Batch, CLIPTokens, ImageBatch, Inputs, TextBatch, WordPieces, Words
 from datasets.captions import Layout, read_layout
 from datasets.contents import array_hash, lines_hash
 from datasets.draws import Draws, Stream
@@ -24,7 +24,16 @@ from datasets.pixels import CUTS, PixelReader
 from datasets.regions import HeldRegions, MappedRegions
 from datasets.sidecars import PairsSidecar, Sidecar, find_sidecar, missing_sentence, open_sidecar, sidecar_missing
 from datasets.spec import DatasetSpec, find_spec
-from datasets.text import SplitWords, Tokens, Vocabulary, WordPieceTokenizer, WordTokenizer, read_vocabulary
+from datasets.text import (
+    CLIPTokenizer,
+    SplitWords,
+    Tokenizer,
+    Tokens,
+    Vocabulary,
+    WordPieceTokenizer,
+    WordTokenizer,
+    read_vocabulary,
+)
 
 SPLITS = ("train", "dev", "test")
 MAX_REGIONS, MAX_NUMBERS = 10_000, 1 << 24  # of an image; a batch holds hundreds of images
@@ -207,14 +216,14 @@ class Dataset:
         return features
 
     def _tokens(
-        self, split: str, texts: np.ndarray, text: Words | WordPieces | None, vocabulary: Vocabulary | None
-    ) -> tuple[WordTokenizer | WordPieceTokenizer | None, Tokens | None]:
+        self, split: str, texts: np.ndarray, text: Words | WordPieces | CLIPTokens | None, vocabulary: Vocabulary | None
+    ) -> tuple[Tokenizer | None, Tokens | None]:
         """The tokenizer that `text` asks for, and the ids of the captions `texts`."""
         if text is None:
             return None, None
         layout = self.layout(split)
-        if isinstance(text, WordPieces):
-            pieces = WordPieceTokenizer(text.model)
+        if isinstance(text, WordPieces | CLIPTokens):
+            pieces = (WordPieceTokenizer if isinstance(text, WordPieces) else CLIPTokenizer)(text.model)
             return pieces, pieces.encode([layout.captions[i] for i in texts])
         words = WordTokenizer(vocabulary or self.vocabulary(text))
         path = self.precomputed_path(split)
@@ -287,7 +296,7 @@ class Split:
         n_images: int,
         texts: np.ndarray,
         features: np.ndarray | None,
-        tokenizer: WordTokenizer | WordPieceTokenizer | None,
+        tokenizer: Tokenizer | None,
         tokens: Tokens | None,
         sidecars: dict[str, Sidecar],
         pictures: PixelReader | None = None,

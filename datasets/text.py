@@ -311,6 +311,57 @@ class WordPieceTokenizer:
         return ids, groups, np.array([len(e) for e in encodings], np.int64)
 
 
+class CLIPTokenizer:
+    """The byte pairs of CLIP's own tokenizer, through open_clip. model: its name there, or path/to/config.json."""
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        open_clip = _import_open_clip()
+        path = Path(self.model)
+        if path.suffix == ".json":
+            open_clip.add_model_config(path)
+        try:
+            tokenizer = open_clip.get_tokenizer(path.stem if path.suffix == ".json" else self.model)
+        except OSError:  # in a hub that is out of reach
+            tokenizer = None
+        if not isinstance(tokenizer, open_clip.SimpleTokenizer):
+            raise DataError(f"{self.model} has no tokenizer of CLIP's own kind; choose a model that has, as ViT-B-32.")
+        return tokenizer
+
+    @property
+    def size(self) -> int:
+        """Number of ids."""
+        return self._tokenizer.vocab_size
+
+    @property
+    def mask_id(self) -> int:
+        """Raises DataError: there is none."""
+        raise DataError("CLIP's tokens hold no mask, so words cannot be augmented; set augment.words=0.")
+
+    def encode(self, captions: Sequence[str]) -> Tokens:
+        """Start + byte pairs + end of every caption, cut to the model's context; each token is a group of its own."""
+        ids = self._tokenizer(list(captions)).numpy().astype(np.int32)  # (n, context), zero behind the end
+        lengths = ids.shape[1] - (ids[:, ::-1] != 0).argmax(axis=1)
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        return Tokens(ids[np.arange(ids.shape[1]) < lengths[:, None]], offsets, _own_groups(offsets))
+
+
+Tokenizer = WordTokenizer | WordPieceTokenizer | CLIPTokenizer
+
+
+def _import_open_clip() -> Any:
+    try:
+        import open_clip  # heavy: only where CLIP computes
+    except ImportError as error:
+        raise DataError(
+            f"CLIP's tokenizer is open_clip's, which cannot be imported ({error}); pip install -e '.[clip]'."
+        ) from error
+    return open_clip
+
+
 def _code() -> bytes:
     """This file: what it makes of captions may change with it."""
     return Path(__file__).read_bytes()

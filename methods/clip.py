@@ -1,8 +1,9 @@
-"""CLIP (Radford et al., ICML 2021) on vectors computed once per data set: zero-shot, or with fine-tuned projections."""
+"""CLIP (Radford et al., ICML 2021): zero-shot or projected, on vectors computed once; or fine-tuned on the pictures."""
 
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -10,8 +11,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from datasets.batch import DataSizes, ImageBatch, Inputs, TextBatch
+from datasets.batch import CLIPTokens, DataSizes, ImageBatch, Inputs, TextBatch
 from methods.base import EmbeddingMethod, Group, MethodConfig, Progress, Terms, dot_products
+from methods.clip_tower import CLIPTower, TowerConfig
 from methods.errors import MethodError
 from methods.losses import same_image
 from methods.normalise import l2norm
@@ -22,26 +24,29 @@ LARGEST_SCALE = 100.0  # of the similarities in the loss, as in the paper (secti
 
 
 class CLIPConfig(MethodConfig):
-    """embed_size: width of the CLIP vectors; None = as in the data.
+    """embed_size: width of the CLIP vectors; None = as in the data, or as the model's.
 
-    projection: a linear map per side, the identity at first; off: zero-shot, nothing is trained. temperature: of the
-    contrastive loss at first; it is learned.
+    projection: a linear map per side, the identity at first; off, and without a tower: zero-shot, nothing is trained.
+    temperature: of the contrastive loss at first; it is learned. A tower brings its own. tower: the model that is
+    fine-tuned on pictures and captions, in the place of vectors.
     """
 
     embed_size: int | None = Field(None, ge=1)
+    tower: TowerConfig = TowerConfig()
     projection: bool = False
     temperature: float = Field(0.07, gt=0)
 
 
 @register("clip")
 class CLIP(EmbeddingMethod):
-    """Dot products of normalised CLIP vectors, which are read, not computed: CLIP itself stays frozen.
+    """Dot products of normalised CLIP vectors, which are read, and CLIP itself is frozen; or computed and fine-tuned.
 
-    Variants: zeroshot; projection: a linear map of each side, trained with CLIP's own loss (ours: no paper trains it).
+    Variants: zeroshot; projection: a linear map of each side, trained with CLIP's own loss (ours: no paper trains it);
+    finetune: all of CLIP, on pictures, with the same loss.
     """
 
     Config = CLIPConfig
-    variants = ("zeroshot", "projection")
+    variants = ("zeroshot", "projection", "finetune")
     extra_pretraining: ClassVar[bool] = True
 
     def __init__(self, config: CLIPConfig) -> None:
@@ -50,17 +55,22 @@ class CLIP(EmbeddingMethod):
             raise MethodError("embed_size is not set: it is the width of the CLIP vectors, or set embed_size=N.")
         self.project_image = _projection(config)
         self.project_text = _projection(config)
-        self.log_scale = nn.Parameter(torch.tensor(-math.log(config.temperature))) if config.projection else None
+        self.tower = CLIPTower(config.tower) if config.tower.model else None
+        alone = config.projection and self.tower is None
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(config.temperature))) if alone else None
 
     @classmethod
     def trains(cls, config: CLIPConfig) -> bool:
         """Zero-shot has nothing to train."""
-        return config.projection
+        return config.projection or config.tower.model is not None
 
     @classmethod
     def sized(cls, config: CLIPConfig, data: DataSizes) -> CLIPConfig:
-        """The width of the data's CLIP vectors. Raises MethodError where images' and captions' widths differ."""
-        width, text_width = data.size_of(IMAGES), data.size_of(TEXTS)
+        """The width of the vectors. Raises MethodError where it is not that of the recipe, or differs by side."""
+        if config.tower.model:
+            width = text_width = config.tower.width()
+        else:
+            width, text_width = data.size_of(IMAGES), data.size_of(TEXTS)
         if width != text_width:
             raise MethodError(
                 f"the CLIP vectors of the images have {width} numbers, those of the captions {text_width}; "
@@ -80,23 +90,29 @@ class CLIP(EmbeddingMethod):
     @classmethod
     def features_label(cls, config: CLIPConfig, regions: str) -> str:
         """No regions."""
-        return "CLIP vectors"
+        return f"pictures, CLIP {_last_part(config.tower.model)}" if config.tower.model else "CLIP vectors"
 
     def inputs(self) -> Inputs:
-        """The CLIP vectors of images and captions."""
+        """The CLIP vectors of images and captions, or the pictures and CLIP's tokens."""
+        tower = self.config.tower
+        if tower.model:
+            return Inputs(regions=False, text=CLIPTokens(tower.model), pixels=tower.pixels())
         return Inputs(regions=False, image_sidecars=(IMAGES,), text_sidecars=(TEXTS,))
 
     def embed_images(self, images: ImageBatch) -> Tensor:
         """(B, d), of length 1."""
-        return l2norm(self.project_image(images.sidecars[IMAGES]))
+        vectors = images.sidecars[IMAGES] if self.tower is None else self.tower.images(images.pixels)
+        return l2norm(self.project_image(vectors))
 
     def embed_texts(self, texts: TextBatch) -> Tensor:
         """(B, d), of length 1."""
-        return l2norm(self.project_text(texts.sidecars[TEXTS]))
+        vectors = texts.sidecars[TEXTS] if self.tower is None else self.tower.texts(texts.words)
+        return l2norm(self.project_text(vectors))
 
     def objective(self, features: Terms, ids: Tensor, progress: Progress) -> Terms:
         """CLIP's symmetric cross-entropy over the batch; another caption of the same image is no negative."""
-        scale = self.log_scale.exp().clamp(max=LARGEST_SCALE)
+        log_scale = self.log_scale if self.tower is None else self.tower.log_scale
+        scale = log_scale.exp().clamp(max=LARGEST_SCALE)
         logits = scale * dot_products(features["image"], features["text"])  # (B, B)
         own = torch.eye(len(ids), dtype=torch.bool, device=ids.device)
         logits = logits.masked_fill(same_image(ids) & ~own, -torch.inf)
@@ -105,11 +121,21 @@ class CLIP(EmbeddingMethod):
         return {"i2t": i2t, "t2i": t2i, "total": (i2t + t2i) / 2}
 
     def parameter_groups(self) -> list[Group]:
-        """The projections, and the temperature without weight decay."""
-        if not self.config.projection:
-            return []
-        projections = [*self.project_image.parameters(), *self.project_text.parameters()]
-        return [Group("projections", projections), Group("temperature", [self.log_scale], weight_decay=0.0)]
+        """Matrices with weight decay; temperature, gains and biases without."""
+        groups = []
+        if self.config.projection:
+            groups.append(Group("projections", [*self.project_image.parameters(), *self.project_text.parameters()]))
+        if self.log_scale is not None:
+            groups.append(Group("temperature", [self.log_scale], weight_decay=0.0))
+        if self.tower is not None:
+            parameters = [p for p in self.tower.parameters() if p.requires_grad]
+            groups.append(Group("tower", [p for p in parameters if p.ndim > 1]))
+            groups.append(Group("tower's gains", [p for p in parameters if p.ndim < 2], weight_decay=0.0))
+        return groups
+
+
+def _last_part(model: str) -> str:
+    return Path(model).stem if model.endswith(".json") else model
 
 
 def _projection(config: CLIPConfig) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -23,7 +24,8 @@ from methods.prototypes import ITERATIONS, swapped_prediction
 from methods.registry import register
 from methods.triplet import Choice, draw_negatives, triplet_loss
 
-HOSTS = ("gpo", "hrem", "clip")  # shipped methods that have variants here; any other embedding method is named by hand
+# Shipped methods that have variants here, clip also fine-tuned; any other embedding method is named by hand.
+HOSTS = ("gpo", "hrem", "clip", "clip-finetune")
 SOURCES = ("dagger", "star")  # MiniCPM-V's descriptions, Florence-2's
 SHARED = tuple(MethodConfig.model_fields)  # of the host's configuration, kept outside `host`
 
@@ -117,7 +119,7 @@ class VSD(EmbeddingMethod):
     @classmethod
     def host_of(cls, variant: str | None) -> str:
         """The shipped host that a variant names; of no known variant: the default one."""
-        return variant.rpartition("-")[0] if variant in cls.variants else HOSTS[0]
+        return variant.split("-")[0] if variant in cls.variants else HOSTS[0]
 
     @classmethod
     def variant_values(cls, variant: str) -> dict[str, Any]:
@@ -198,9 +200,8 @@ class VSD(EmbeddingMethod):
             host = self.Host.bare(self.host_config(config)).inputs()
         read = _sidecars(config)
         descriptions, captions = ((name,) if read[name] else () for name in (config.descriptions, config.captions))
-        return Inputs(
-            regions=host.regions,
-            text=host.text,
+        return replace(
+            host,
             image_sidecars=tuple(dict.fromkeys((*host.image_sidecars, *descriptions))),
             text_sidecars=tuple(dict.fromkeys((*host.text_sidecars, *captions))),
         )
