@@ -83,13 +83,15 @@ def run(
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="Only deterministic kernels: the same bits on the same GPU.")
     ] = False,
+    compile_: Annotated[bool, typer.Option("--compile", help="torch.compile BERT: other bits, less time.")] = False,
     hash_: Hash = "sampled",
 ) -> None:
     """Train a method by its recipe, select on dev, evaluate once on test, file a record. Resumes by itself."""
     if features not in ("device", "host", "map", "auto"):
         raise RunError(f"--features {features} is not known; use device, host, map or auto.")
     options = _options(method, dataset, data_root, variant, set_, epochs, limit, precision, output, fresh, tensorboard)
-    options = replace(options, features=features, deterministic=deterministic, hash_whole=_whole(hash_))
+    chosen = {"features": features, "deterministic": deterministic, "compile": compile_}
+    options = replace(options, hash_whole=_whole(hash_), **chosen)
     if dry_run:
         _show_plan(options)
         return

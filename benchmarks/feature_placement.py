@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 
 from benchmarks.errors import RunError
+from benchmarks.free_memory import free_memory
 from benchmarks.job import Place
 from datasets.precomp import Split
 from datasets.regions import HeldRegions
-from methods.memory import free_bytes
 
 SHARE = 0.5  # of the free memory that features may take: model, activations and the system need the rest
 
@@ -68,7 +68,7 @@ def _bytes(split: Split) -> int:
 
 def _room(device: torch.device, processes: int) -> int:
     """Bytes that features may take there; the memory of the host is for all processes together."""
-    return int(SHARE * free_bytes(device)) // (processes if device.type == "cpu" else 1)
+    return int(SHARE * free_memory(device)) // (processes if device.type == "cpu" else 1)
 
 
 def _named(place: Place, device: torch.device) -> str:

@@ -43,6 +43,7 @@ class RunOptions:
 
     hash_whole: hash files over 1 GB from end to end, beside their sampled blocks. deterministic: the command asks for
     deterministic kernels; whoever runs it sets them. features: where the region features of training and dev lie.
+    compile: torch.compile BERT for training.
     """
 
     method: str
@@ -58,6 +59,7 @@ class RunOptions:
     hash_whole: bool = False
     features: Place | Literal["auto"] = "auto"
     deterministic: bool = False
+    compile: bool = False
 
     @property
     def results(self) -> Path:
@@ -73,6 +75,7 @@ class RunOptions:
         parts += ["--precision", self.precision] if self.precision != "fp32" else []
         parts += ["--limit", str(self.limit)] if self.limit else []
         parts += ["--deterministic"] if self.deterministic else []
+        parts += ["--compile"] if self.compile else []
         parts += [] if seed is None else ["--seeds", str(seed)]
         return f"python harness.py run {shlex.join(parts)}"
 
@@ -156,6 +159,7 @@ class Job:
         """What makes this run this run, known before it begins. processes: each of them takes batches of its own."""
         values = {**self.recipe.values(), **self.config.model_dump(mode="json")}
         values |= {"processes": processes} if processes > 1 else {}
+        values |= {"compile": True} if self.options.compile else {}  # other kernels round otherwise
         benchmarks_of(self.split("test"))  # refuses before training what could not be measured after it
         return RunIdentity(
             method=self.entry.name,

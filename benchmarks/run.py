@@ -20,6 +20,7 @@ from torch import Tensor
 from benchmarks import provenance
 from benchmarks.atomic import write_whole
 from benchmarks.checkpoint import BEST, load_model, read_about, save_model
+from benchmarks.compilation import compile_encoders
 from benchmarks.divergence import UNSCORED, collapse
 from benchmarks.engine import Trainer, TrainingState
 from benchmarks.errors import NotFiniteError, RunError
@@ -91,6 +92,8 @@ def _train(
     placed = place_features(read_often, job.options.features, accelerator.device, accelerator.num_processes)
     if placed is not None:
         console.print(placed, soft_wrap=True, highlight=False)
+    if job.options.compile:
+        compile_encoders(method)
     trainer = Trainer(
         method, job.recipe, job.split("train"), dev, folder, seed, accelerator, console,
         job.about(seed), job.options.tensorboard,

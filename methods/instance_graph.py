@@ -45,7 +45,8 @@ def fragment_scores(regions: Tensor, words: Tensor, lengths: Tensor, topk: int) 
     words = pad(words, (0, 0, 0, max(0, topk - words.shape[1])))  # (B, L', d), L' ≥ topk
     used = lengths.clamp(min=topk)
     words = words * valid_positions(used, words.shape[1])[:, :, None]
-    longest = used.tolist()
+    on_cpu = words.device.type == "cpu"  # elsewhere, to read the lengths would be to wait for the device
+    longest = used.tolist() if on_cpu else [words.shape[1]] * len(words)
     pair_bytes = 3 * words.shape[1] * regions.shape[1] * words.element_size()
     size = chunk_size(pair_bytes * len(regions), len(words), words.device, CHUNK_BYTES.get(words.device.type, 2**26))
     parts = [

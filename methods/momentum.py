@@ -52,11 +52,17 @@ class KeyQueues(nn.Module):
             self.register_buffer(name, normalize(torch.rand(length, embed_size), dim=1))
         self.register_buffer("written", torch.zeros((), dtype=torch.int64))
         self._held: tuple[Tensor, Tensor] | None = None
+        self._full = False
+        self.register_load_state_dict_post_hook(lambda module, keys: setattr(module, "_full", False))
 
     @property
     def full(self) -> bool:
-        """Does the queue hold real keys only? As many steps have gone by as it holds batches."""
-        return int(self.written) >= len(self.image)
+        """Does the queue hold real keys only? As many steps have gone by as it holds batches.
+
+        Once it does, the device is not asked again: it would be waited for in every step.
+        """
+        self._full = self._full or int(self.written) >= len(self.image)
+        return self._full
 
     def hold(self, image: Tensor, text: Tensor) -> None:
         """Keys for the next `enqueue`, (B, d) each."""

@@ -21,7 +21,7 @@ GIGABYTE = 10**9
 def free(monkeypatch):
     """Free bytes by kind of device; half of them may be taken."""
     sizes = {"cuda": 20 * GIGABYTE, "cpu": 100 * GIGABYTE}
-    monkeypatch.setattr(feature_placement, "free_bytes", lambda device: sizes[device.type])
+    monkeypatch.setattr(feature_placement, "free_memory", lambda device: sizes[device.type])
     return sizes
 
 

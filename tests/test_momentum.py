@@ -93,6 +93,15 @@ def test_everything_a_later_step_needs_is_in_the_state():
     assert queues.image[:, 0].tolist() == [8, 2, 3, 7]
 
 
+def test_a_full_queue_is_asked_anew_after_a_state_is_loaded():
+    queues, fresh = KeyQueues(2, 3), KeyQueues(2, 3).state_dict()
+    queues.hold(*keys(1))
+    queues.enqueue()
+    assert queues.full
+    torch.nn.ModuleList([queues]).load_state_dict({f"0.{name}": value for name, value in fresh.items()})
+    assert not queues.full
+
+
 def test_info_nce_is_the_log_share_of_the_positive():
     torch.manual_seed(0)
     queries, positives, negatives = torch.randn(4, 5), torch.randn(4, 5), torch.randn(7, 5)
