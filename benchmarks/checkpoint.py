@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from typing_extensions import TypedDict  # of typing only from Python 3.12 on, as far as pydantic is concerned
 
 from benchmarks.atomic import discard, sync
 from benchmarks.errors import RunError
@@ -22,8 +24,25 @@ KEPT = 2
 FORMAT = "itm-harness-1"
 
 
-def save_model(path: Path, method: nn.Module, about: dict[str, Any]) -> None:
-    """One file that `evaluate --checkpoint` reads. about: what is needed to rebuild the method, as JSON."""
+class About(TypedDict):
+    """What a model file says of itself: enough to rebuild the method. dev_rsum: None = not selected on dev.
+
+    vocabulary: None where the method reads no words. epoch: None where nothing was trained.
+    """
+
+    method: str
+    variant: str
+    dataset: str
+    config: dict[str, Any]
+    vocabulary: list[str] | None
+    seed: int | None
+    code_hash: str
+    epoch: int | None
+    dev_rsum: float | None
+
+
+def save_model(path: Path, method: nn.Module, about: About) -> None:
+    """One file that `evaluate --checkpoint` reads."""
     part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,8 +54,8 @@ def save_model(path: Path, method: nn.Module, about: dict[str, Any]) -> None:
         raise _unwritable(path, error) from error
 
 
-def read_about(path: Path) -> dict[str, Any]:
-    """The description inside a model file, without its tensors."""
+def read_about(path: Path) -> About:
+    """The description inside a model file, without its tensors. Raises RunError where it is not one of ours."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -46,7 +65,10 @@ def read_about(path: Path) -> dict[str, Any]:
         raise RunError(
             f"checkpoint {path} was not written by this harness; give its best.safetensors or an official .pth."
         )
-    return json.loads(metadata["about"])
+    try:
+        return TypeAdapter(About).validate_json(metadata["about"])
+    except (KeyError, ValueError) as error:
+        raise _corrupt(path, error) from error
 
 
 def load_model(path: Path, method: nn.Module) -> None:
@@ -103,7 +125,10 @@ class TrainingCheckpoints:
         newest = self.all()[-1]
         state = _read_json(newest / "state.json")
         _load_state(method, _read(newest / "model.safetensors"), newest / "model.safetensors")
-        _restore_optimizer(optimizer, _read(newest / "optimizer.safetensors"), state.pop("optimizer"), newest)
+        try:
+            _restore_optimizer(optimizer, _read(newest / "optimizer.safetensors"), state.pop("optimizer"))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _corrupt(newest, error) from error
         return state
 
 
@@ -117,17 +142,12 @@ def _flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tens
     return _tensors(tensors), {"param_groups": state["param_groups"]}
 
 
-def _restore_optimizer(
-    optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], scalars: dict[str, Any], where: Path
-) -> None:
+def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], scalars: dict[str, Any]) -> None:
     slots: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, name = key.split("/", 1)
         slots.setdefault(int(index), {})[name] = value
-    try:
-        optimizer.load_state_dict({"state": slots, "param_groups": scalars["param_groups"]})
-    except (ValueError, KeyError) as error:
-        raise _corrupt(where, error) from error
+    optimizer.load_state_dict({"state": slots, "param_groups": scalars["param_groups"]})
 
 
 def _load_state(method: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
@@ -153,13 +173,14 @@ def _read(path: Path) -> dict[str, Tensor]:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _corrupt(path, error) from error
 
 
 def _corrupt(path: Path, error: Exception) -> RunError:
+    reason = " ".join(str(error).split())
     return RunError(
-        f"checkpoint {path} is corrupt or incomplete ({error}); delete it to go on without it, or use --fresh."
+        f"checkpoint {path} is corrupt or incomplete ({reason}); delete it to go on without it, or use --fresh."
     )
 
 

@@ -169,6 +169,10 @@ def load_ours(checkpoint: Path, entry: Entry, overrides: dict[str, Any]) -> tupl
             f"checkpoint {checkpoint} is of another version of {entry.name} ({error.errors()[0]['msg']}); "
             f"evaluate it with the code revision in its record."
         ) from error
+    except (RuntimeError, ValueError, TypeError, KeyError, MemoryError, OverflowError) as error:
+        raise RunError(
+            f"checkpoint {checkpoint} describes a model that cannot be built ({error}); it is damaged, take it anew."
+        ) from error
     load_model(checkpoint, method)
     return method, Vocabulary.from_json(about["vocabulary"]) if about["vocabulary"] else None
 

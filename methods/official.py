@@ -93,7 +93,7 @@ def import_checkpoint(
     tensors = {
         f"{part}.{name}": t for part, state in zip(layout.parts, parts, strict=True) for name, t in state.items()
     }
-    model = method(_configured(path, method, tensors, options, config or method.Config()))
+    model = _built(path, method, tensors, options, config or method.Config())
     _fill(path, model, {**tensors, **(extra or {})})
     return model
 
@@ -135,16 +135,20 @@ def _is_state(state: Any) -> bool:
     return isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values())
 
 
-def _configured(
-    path: Path, method: type[Method], tensors: Tensors, options: dict[str, Any], config: MethodConfig
-) -> MethodConfig:
+def _built(path: Path, method: type[Method], tensors: Tensors, options: dict[str, Any], config: MethodConfig) -> Method:
+    """The method in the sizes that a checkpoint determines, with its first weights."""
     try:
         found = method.official.configure(tensors, options, config)
+        return method(method.Config.model_validate(_merged(config.model_dump(), found)))
     except KeyError as error:
         raise MethodError(
             f"checkpoint {path} holds no {error}, so it is not one of {method.name}; name its method with --method."
         ) from error
-    return method.Config.model_validate(_merged(config.model_dump(), found))
+    except (ValueError, TypeError, ArithmeticError, RuntimeError, MemoryError) as error:
+        raise MethodError(
+            f"checkpoint {path} holds tensors or options that make no {method.name} ({' '.join(str(error).split())}); "
+            f"name its method with --method, or download it again."
+        ) from error
 
 
 def _merged(values: dict[str, Any], updates: dict[str, Any]) -> dict[str, Any]:

@@ -73,8 +73,12 @@ def test_without_a_checkpoint_there_is_nothing_to_resume(tmp_path):
 
 def test_a_model_file_says_what_it_is(tmp_path):
     model, _ = trained()
-    save_model(tmp_path / "best.safetensors", model, {"method": "gpo", "vocabulary": ["ä", "b"]})
-    assert read_about(tmp_path / "best.safetensors") == {"method": "gpo", "vocabulary": ["ä", "b"]}
+    about = {
+        "method": "gpo", "variant": "", "dataset": "f30k", "config": {"embed_size": 8}, "vocabulary": ["ä", "b"],
+        "seed": 1, "code_hash": "c", "epoch": 3, "dev_rsum": 100.5,
+    }  # fmt: skip
+    save_model(tmp_path / "best.safetensors", model, about)
+    assert read_about(tmp_path / "best.safetensors") == about
     other, _ = trained(seed=1)
     load_model(tmp_path / "best.safetensors", other)
     assert torch.equal(other[1].running_mean, model[1].running_mean)
