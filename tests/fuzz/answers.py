@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import resource
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
@@ -26,6 +28,19 @@ fuzzed = settings(
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+slowly_fuzzed = settings(fuzzed, max_examples=60)  # where one input takes tens of milliseconds
+
+
+@dataclass
+class Tally:
+    """How many inputs were tried in this process, how many of them a sentence refused, and for how long."""
+
+    tried: int = 0
+    refused: int = 0
+    seconds: float = 0.0
+
+
+TALLY = Tally()
 
 
 def answered(reader: Callable[[], object], *parts: str | Path) -> str | None:
@@ -33,15 +48,20 @@ def answered(reader: Callable[[], object], *parts: str | Path) -> str | None:
 
     parts: what the sentence has to name, if there is one.
     """
+    began = time.monotonic()
+    TALLY.tried += 1
     try:
         with _limits():
             reader()
     except SENTENCES as error:
+        TALLY.refused += 1
         sentence = str(error)
         assert sentence.strip(), "an empty sentence"
         for part in parts:
             assert str(part) in sentence, (part, sentence)
         return sentence
+    finally:
+        TALLY.seconds += time.monotonic() - began
     return None
 
 

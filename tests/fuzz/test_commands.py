@@ -20,17 +20,7 @@ from tests.trees import write_f30k
 RUN = ("run", "--method", "gpo", "--dataset", "f30k", "--data-root", "{data}", "--output", "{out}", "--device", "cpu",
        "--set", "text.bert=null")  # fmt: skip
 MINE = ("data", "check", "--dataset", "{folder}/mine.yaml", "--data-root", "{data}")
-CHECKPOINT = (
-    "evaluate",
-    "--method",
-    "gpo",
-    "--dataset",
-    "f30k",
-    "--data-root",
-    "{data}",
-    "--checkpoint",
-    "{folder}/x.pth",
-)
+CHECKPOINT = ("evaluate", *RUN[1:7], "--checkpoint", "{folder}/x.pth")
 MATRIX = ("evaluate", "--similarity", "{folder}/sims.npy", "--benchmark", "f30k-1k")
 BOARD = ("leaderboard", "--results", "{results}")
 
@@ -54,7 +44,7 @@ CORPUS = {  # name: (command, file, its bytes, what the sentence names)
     "captions that are no text": (RUN, CAPTIONS, b"\xff\xfe\x00dog", "UTF-8"),
     "an empty captions file": (RUN, CAPTIONS, b"", "train_caps.txt"),
     "one caption of ten megabytes": (RUN, CAPTIONS, b"dog " * 2_500_000, "characters"),
-    "ids of other images": (RUN, IDS, b"1\n2\n3\n", "train_ids.txt"),
+    "ids of other images": (RUN, IDS, b"1\n2\n3\n", "60 captions of 3 images"),
     "a YAML bomb": (MINE, "{folder}/mine.yaml", BOMB.encode(), "aliases"),
     "YAML that runs code": (MINE, "{folder}/mine.yaml", b"!!python/object/apply:os.system ['true']", "mine.yaml"),
     "a name that leads elsewhere": (MINE, "{folder}/mine.yaml", dataset(name="../../etc"), "name = '../../etc'"),

@@ -19,7 +19,7 @@ from datasets.pictures import find_pictures
 from datasets.precomp import open_dataset, open_features
 from datasets.sidecars import open_sidecar
 from datasets.text import SplitWords, read_vocabulary
-from tests.fuzz.answers import answered, fuzzed
+from tests.fuzz.answers import answered, fuzzed, slowly_fuzzed
 from tests.fuzz.inputs import VALUES, altered, damaged, npy, npy_files
 from tests.trees import write_f30k
 
@@ -157,7 +157,7 @@ def test_manifests(tmp_path, content):
     answered(lambda: read_manifest(path))
 
 
-@fuzzed
+@slowly_fuzzed
 @given(content=npy_files() | damaged(npy(np.ones((4, 6), np.float32))) | st.binary(max_size=200))
 def test_similarity_matrices(tmp_path, content):
     path = tmp_path / "sims.npy"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from benchmarks.leaderboard import write_leaderboard
 from benchmarks.records import read_details_beside, read_record, write_record
-from tests.fuzz.answers import answered, fuzzed
+from tests.fuzz.answers import answered, fuzzed, slowly_fuzzed
 from tests.fuzz.inputs import VALUES, altered, damaged, npy, npy_files
 from tests.stores import Store
 
@@ -40,7 +40,7 @@ def test_json(record, data):
         path.write_bytes(valid)
 
 
-@fuzzed
+@slowly_fuzzed
 @given(data=st.data())
 def test_a_leaderboard_is_made_of_what_can_be_read(record, data):
     """Whatever a record says, the tables are written, and it is in them or named."""
