@@ -313,6 +313,11 @@ def prepare(
     batch_size: Annotated[
         str, typer.Option(help="Items at a time on a GPU; auto: as many as fit. The CPU's is fixed.")
     ] = "auto",
+    output: Annotated[
+        Path | None,
+        typer.Option(help="A data root that gets a copy of the data set (links) with what is made; default: in place."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="With --output: the first N images of each split.", min=2)] = None,
     describer: Annotated[
         str,
         typer.Option(help="Vision-language models (folder or name): a Florence-2, a chat model, or both with a comma."),
@@ -320,8 +325,11 @@ def prepare(
     task: Annotated[str, typer.Option(help="Of a Florence-2: <OD> or <DENSE_REGION_CAPTION>.")] = "<OD>",
     prompt: Annotated[str, typer.Option(help="What a chat model is asked.")] = "Describe this image in detail.",
     graph_parser: Annotated[
-        str, typer.Option(help="What parses captions without graphs: factual (FactualSceneGraph) or rules.")
-    ] = "factual",
+        str | None,
+        typer.Option(
+            help="factual (FactualSceneGraph) or rules; default: graphs that came with the data, else factual."
+        ),
+    ] = None,
     graph_model: Annotated[
         str, typer.Option(help="Weights of FactualSceneGraph: a folder or a name.")
     ] = "lizhuang144/flan-t5-base-VG-factual-sg",
@@ -352,6 +360,8 @@ def prepare(
         clip_weights=clip_weights,
         images=images,
         batch_size=_batch_size(batch_size),
+        output=output,
+        limit=limit,
         describers=_parts(describer),
         task=task,
         prompt=prompt,

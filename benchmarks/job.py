@@ -17,7 +17,7 @@ from benchmarks import provenance
 from benchmarks.errors import RunError
 from benchmarks.records import RunIdentity
 from benchmarks.scoring import benchmarks_of
-from benchmarks.sidecar_files import missing_files, require_one_encoder
+from benchmarks.sidecar_files import SIMULATED, missing_files, require_one_encoder, sidecar_sources
 from datasets.batch import Inputs, Words
 from datasets.errors import DataError
 from datasets.precomp import Dataset, Split, open_dataset
@@ -235,12 +235,11 @@ def require_region_dim(config: MethodConfig, dataset: Dataset, who: str) -> None
 
 def run_flags(method: Method, test: Split, limit: int | None) -> list[str]:
     """What sets a run apart, as far as its method and data decide. method: may be bare."""
-    spec, inputs = test.dataset.spec, method.inputs()
     conditions = {
         "gallery_score": method.scope == "gallery",
         "extra_pretraining": method.extra_pretraining,
-        "simulated_inputs": bool({*inputs.image_sidecars, *inputs.text_sidecars} & set(spec.simulated)),
+        "simulated_inputs": SIMULATED in sidecar_sources([test]).values(),
         "limited": limit is not None,
-        "nonstandard_size": any(b.images not in (None, test.n_images) for b in spec.benchmarks),
+        "nonstandard_size": any(b.images not in (None, test.n_images) for b in test.dataset.spec.benchmarks),
     }
     return [flag for flag, holds in conditions.items() if holds]

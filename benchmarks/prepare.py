@@ -10,10 +10,13 @@ from rich.console import Console
 from benchmarks.errors import RunError
 from benchmarks.interrupt import StopRequest
 from benchmarks.preparing import caption_ids, layout
+from benchmarks.preparing.content import Target
+from benchmarks.preparing.derived import derive
 from benchmarks.preparing.job import Job, known_names
 from benchmarks.preparing.options import PrepareOptions
 from benchmarks.preparing.products import PRODUCTS
-from datasets.precomp import open_dataset
+from datasets.precomp import open_dataset, root_folder
+from datasets.spec import find_spec
 
 # --what -> what is made of files that are named with --from, before all else
 FROM_SOURCES = {layout.NAME: layout.write_layout, caption_ids.NAME: caption_ids.write_caption_ids}
@@ -35,13 +38,39 @@ def prepare(options: PrepareOptions, console: Console) -> list[Path]:
     names = known_names(options.what, [*FROM_SOURCES, *PRODUCTS], "--what")
     if options.sources and not set(FROM_SOURCES) & set(names):
         raise RunError(f"--from {options.sources[0]} is for --what {' or '.join(FROM_SOURCES)}; leave it out.")
+    _require_place(options, names)
     written = [path for name, write in FROM_SOURCES.items() if name in names for path in write(options, say)]
     return written + (_make_products(options, names, console) if set(PRODUCTS) & set(names) else [])
 
 
 def _make_products(options: PrepareOptions, names: Sequence[str], console: Console) -> list[Path]:
+    dataset = open_dataset(options.dataset, options.data_root)
     with StopRequest() as stop:
-        job = Job(options, open_dataset(options.dataset, options.data_root), console, stop)
-        products = [PRODUCTS[name](job) for name in PRODUCTS if name in names]
-        targets = job.wanted([target for product in products for target in product.targets()])
-        return [path for target in targets if (path := job.make(target))]
+        if options.output:
+            asked = _targets(Job(options, dataset, console, stop), names)
+            dataset = derive(dataset, options.output, options.limit, asked)
+        job = Job(options, dataset, console, stop)
+        return [path for target in job.wanted(_targets(job, names)) if (path := job.make(target))]
+
+
+def _targets(job: Job, names: Sequence[str]) -> list[Target]:
+    return [target for name in PRODUCTS if name in names for target in PRODUCTS[name](job).targets()]
+
+
+def _require_place(options: PrepareOptions, names: Sequence[str]) -> None:
+    """Raises RunError where the options do not say where, or say it in vain."""
+    if options.limit and not options.output:
+        raise RunError(f"--limit {options.limit} makes a smaller data set, which needs a place: --output DIR.")
+    if options.output and set(FROM_SOURCES) & set(names):
+        raise RunError(f"--output {options.output} is not for {', '.join(FROM_SOURCES)}; name a --data-root.")
+    if not options.output and set(PRODUCTS) & set(names) and _is_embedded(options):
+        raise RunError(
+            f"data set {options.dataset} is embedded, and what it brings along is what its records rest on; "
+            f"name a data root for a copy with prepared files: --output DIR, then --data-root DIR."
+        )
+
+
+def _is_embedded(options: PrepareOptions) -> bool:
+    """Is it the data set that was generated into the cache, not a copy of it below the data root?"""
+    spec = find_spec(options.dataset)
+    return spec.generated and not (root_folder(options.data_root) / spec.name / "precomp").is_dir()

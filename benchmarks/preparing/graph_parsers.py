@@ -32,6 +32,6 @@ def open_graph_parser(options: PrepareOptions, models: Models) -> GraphParser:
     """The parser that the options name. Raises RunError where it is not known."""
     if options.graph_parser == "rules":
         return RuleParser()
-    if options.graph_parser == "factual":
+    if options.graph_parser in (None, "factual"):
         return FactualParser(options.graph_model, options.graph_python, models, options.batch_size)
     raise RunError(f"--graph-parser {options.graph_parser}: unknown; use factual or rules.")

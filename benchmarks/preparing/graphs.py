@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.preparing.content import PREPARED, Product, Target, encoded_manifest, fingerprint
 from benchmarks.preparing.graph_parsers import GraphParser, open_graph_parser
 from benchmarks.preparing.job import is_made_here
-from benchmarks.preparing.texts import origin
+from benchmarks.preparing.texts import GRAPHS, origin
 from datasets.errors import DataError
 from datasets.graphs import SLOTS, Graph, read_graphs, relation_matrices, relation_numbers
 from datasets.manifest import Manifest
@@ -46,8 +46,10 @@ class SceneGraphs(Product):
         return relation_numbers(read_graphs(path, self.job.dataset.layout("train").captions))
 
     def _splits_to_parse(self) -> list[str]:
-        """Those without graphs of somebody else; train always, as it numbers the relations."""
+        """Those without graphs of somebody else, or all where a parser is named; train numbers the relations of all."""
         splits = dict.fromkeys(["train", *self.job.splits])
+        if self.job.options.graph_parser:
+            return list(splits)
         return [split for split in splits if not self._path(split).exists() or is_made_here(self._path(split))]
 
     def _parsed(self, split: str) -> Target:
@@ -77,7 +79,7 @@ class SceneGraphs(Product):
         ]
 
     def _path(self, split: str) -> Path:
-        return self.job.dataset.folder / f"{self.job.dataset.spec.file_split(split)}_graphs.json"
+        return self.job.dataset.folder / GRAPHS.replace("{split}", self.job.dataset.spec.file_split(split))
 
 
 @dataclass(frozen=True)

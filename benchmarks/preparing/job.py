@@ -19,9 +19,9 @@ from benchmarks.preparing.progress import progress_of
 from datasets.errors import DataError
 from datasets.manifest import Manifest, read_manifest
 from datasets.model_files import Models
-from datasets.precomp import Dataset
+from datasets.precomp import Dataset, root_folder
 from datasets.sidecars import find_sidecar
-from datasets.spec import nearest
+from datasets.spec import DatasetSpec, nearest
 
 if TYPE_CHECKING:
     from benchmarks.preparing.content import Content, Target
@@ -32,7 +32,7 @@ class Job:
 
     def __init__(self, options: PrepareOptions, dataset: Dataset, console: Console, stop: StopRequest) -> None:
         self.options, self.dataset, self.console, self.stop = options, dataset, console, stop
-        self.models = Models(dataset.root)
+        self.models = Models(root_folder(options.data_root))
         self.encoder = ChosenEncoder(options, dataset, self.models)
         self.splits = known_names(options.splits or list(dataset.spec.splits), list(dataset.spec.splits), "--splits")
 
@@ -99,17 +99,13 @@ class Job:
         if target.sidecar is None:
             return True
         spec, split = self.dataset.spec, target.split
-        readers = [
-            name
-            for name, sidecar in spec.sidecars.items()
-            if any(fnmatchcase(target.sidecar, pattern) for pattern in sidecar.patterns(split, "{split}"))
-        ]
-        if not readers:
+        names = readers(spec, split, target.sidecar)
+        if not names:
             raise DataError(
                 f"data set {spec.name} declares no sidecar that reads {target.sidecar}; write `extends: scan` in its "
                 f"YAML, or add that name to the files of a sidecar."
             )
-        found = [find_sidecar(spec, name, self.dataset.folder, split) for name in readers]
+        found = [find_sidecar(spec, name, self.dataset.folder, split) for name in names]
         if any(path in (None, target.path) for path in found):
             return True
         if target.alone:
@@ -126,6 +122,15 @@ class Job:
                 f"{path} is there, and no manifest beside it says that this command made it; "
                 f"move it away, or replace it with --force."
             )
+
+
+def readers(spec: DatasetSpec, split: str, sidecar: str) -> list[str]:
+    """The sidecars of a data set that read a file, "{split}_…"."""
+    return [
+        name
+        for name, declared in spec.sidecars.items()
+        if any(fnmatchcase(sidecar, pattern) for pattern in declared.patterns(split, "{split}"))
+    ]
 
 
 def is_made_here(path: Path) -> bool:

@@ -15,13 +15,15 @@ PROTOTYPES = 896  # VSD's on Flickr30K
 class PrepareOptions:
     """What is asked for. what: names of products (products.py). splits: empty = all of the data set.
 
-    force: replace files that this command did not make, and make all anew. batch_size: how many items go through a
-    model at once on a GPU, None = as many as fit. images: the folder of the pictures, None = the data set's own.
+    output: a data root that gets the data set and what is made, None = beside the data. limit: there, only the first so
+    many images of each split. force: replace files that this command did not make, and make all anew. batch_size: how
+    many items go through a model at once on a GPU, None = as many as fit. images: the folder of the pictures, None =
+    the data set's own.
     Sentences: encoder: embedded, a transformers model, or auto = bge-large if it is there, else embedded; width: None =
     the encoder's own.
     Descriptions: describers: models, by name or folder; task: of a Florence-2; prompt: for a chat model.
-    Graphs: graph_parser: factual or rules; graph_model, graph_python: of FactualSceneGraph, its weights and the Python
-    that has it, None = this one.
+    Graphs: graph_parser: factual or rules, None = graphs that came with the data, else factual; graph_model,
+    graph_python: of FactualSceneGraph, its weights and the Python that has it, None = this one.
     Dependencies: dependency_parser: spacy:MODEL or stanza:FOLDER.
     Layout, caption ids: sources: FILE or SPLIT=FILE; max_captions: kept per picture, None = all, of a shipped data set
     as many as it has. Prototypes: prototypes: how many.
@@ -39,10 +41,12 @@ class PrepareOptions:
     clip_weights: str = WEIGHTS
     images: Path | None = None
     batch_size: int | None = None
+    output: Path | None = None
+    limit: int | None = None
     describers: Sequence[str] = ("florence-community/Florence-2-large-ft",)
     task: str = "<OD>"
     prompt: str = "Describe this image in detail."
-    graph_parser: str = "factual"
+    graph_parser: str | None = None
     graph_model: str = "lizhuang144/flan-t5-base-VG-factual-sg"
     graph_python: Path | None = None
     dependency_parser: str = "spacy:en_core_web_sm"

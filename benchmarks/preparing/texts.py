@@ -11,6 +11,7 @@ from datasets.precomp import Dataset
 
 # VSD's two sets of descriptions: star, dagger
 DESCRIPTIONS = {"descriptions": "{split}_descriptions.txt", "descriptions_dagger": "{split}_descriptions_dagger.txt"}
+GRAPHS = "{split}_graphs.json"
 
 
 def descriptions_path(dataset: Dataset, name: str, split: str) -> Path:
