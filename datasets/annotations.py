@@ -157,9 +157,9 @@ def _columns(path: Path, names: Iterable[str]) -> list[str]:
 
 
 def _of_row(where: str, row: Mapping[Any, Any]) -> Annotation:
-    image, caption, split, image_id, caption_id = (row.get(name) for name in COLUMNS)
-    if image is None or caption is None or None in row:
+    if None in row or None in row.values():
         raise DataError(f"{where} has not as many cells as the first line; put quotes around captions with commas.")
+    image, caption, split, image_id, caption_id = (row.get(name) for name in COLUMNS)
     if caption_id is not None and not caption_id.strip().isdecimal():
         raise DataError(f"{where}: caption_id '{caption_id}' is no whole number; correct it.")
     number = None if caption_id is None else int(caption_id)

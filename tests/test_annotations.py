@@ -142,6 +142,7 @@ def broken(change):
         ("", "f.csv", "has the columns none"),
         ("image,caption,split\na.jpg,one,two,train\n", "f.csv", "line 2 has not as many cells"),
         ("image,caption,split\na.jpg\n", "f.csv", "line 2 has not as many cells"),
+        ("image,caption,split\na.jpg,one\n", "f.csv", "line 2 has not as many cells"),
         ('image,caption,split\na.jpg,"one,train\n', "f.csv", "cannot be read"),
         ("image,caption,caption_id\na.jpg,x,one\n", "f.csv", "line 2: caption_id 'one' is no whole number"),
     ],

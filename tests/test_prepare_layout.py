@@ -170,6 +170,17 @@ def test_cocos_own_files_from_karpathys_json(tmp_path, quiet):
     assert json.loads((folder.parent / "id_mapping.json").read_text())["503"] == "val2014/3.jpg"
 
 
+def test_a_folder_of_the_older_name_is_filled_and_its_pictures_are_found(tmp_path, quiet):
+    older = tmp_path / "data" / "coco_precomp"
+    older.mkdir(parents=True)
+    write(tmp_path, quiet, karpathy(tmp_path, ["train", "val", "test"]), "coco")
+    assert (older / "testall_caps.txt").exists()
+    images = tmp_path / "data" / "coco" / "images" / "val2014"
+    images.mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save(images / "2.jpg")
+    assert find_pictures(open_dataset("coco", tmp_path / "data"), "test") == [images / "2.jpg"]
+
+
 def test_all_captions_of_a_picture_are_kept_where_that_is_asked_for(tmp_path, quiet):
     write(tmp_path, quiet, karpathy(tmp_path, ["train", "val", "test"]), "coco", max_captions=7)
     assert len((tmp_path / "data" / "coco" / "precomp" / "dev_caps.txt").read_text().splitlines()) == 7
@@ -216,5 +227,8 @@ def test_sources_are_asked_for_and_belong_to_what_reads_them(tmp_path, quiet):
         prepare(PrepareOptions(str(tmp_path / "mine.yaml"), what=("layout",)), quiet)
     with pytest.raises(RunError, match=r"--from x\.csv is for --what layout or caption_ids"):
         prepare(PrepareOptions("demo", sources=("x.csv",)), quiet)
+    (tmp_path / "empty.csv").write_text("image,caption,split\n")
+    with pytest.raises(DataError, match=r"empty\.csv holds no captions"):
+        write(tmp_path, quiet, tmp_path / "empty.csv", "f30k")
     with pytest.raises(DataError, match=r"none\.csv cannot be read"):
         write(tmp_path, quiet, tmp_path / "none.csv")

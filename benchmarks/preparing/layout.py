@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -45,6 +45,8 @@ def write_layout(options: PrepareOptions, say: Say) -> list[Path]:
     if not options.sources:
         raise RunError(UNSET)
     found = read_sources(options.sources, _kept(options))
+    if not found.splits:
+        raise DataError(f"{' '.join(options.sources)} holds no captions; give the file that does.")
     described = _new_description(options, found.splits)
     spec = find_spec(options.dataset) if described is None else described.spec
     folder = _folder(spec, options.data_root)
@@ -67,7 +69,7 @@ def read_sources(sources: Sequence[str], at_most: int | None = None) -> Collecti
     return collect(chain.from_iterable(_read(source) for source in sources), at_most)
 
 
-def _read(source: str) -> Sequence[Annotation]:
+def _read(source: str) -> Iterator[Annotation]:
     name, _, file = source.partition("=")
     if file and name in SPLITS:
         return read_annotations(Path(file), name)
