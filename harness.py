@@ -193,6 +193,27 @@ def compare(
 
 
 @app.command(
+    epilog="Examples:  python harness.py report    "
+    "python harness.py report --pictures f30k --data-root DIR --output mine.html"
+)
+def report(
+    results: Results = Path("results"),
+    pictures: Annotated[
+        str, typer.Option(help="Data sets beside demo whose pictures and captions are put in; for your own machine.")
+    ] = "",
+    data_root: DataRoot = None,
+    output: Annotated[Path | None, typer.Option(help="The page; default: index.html in --results.")] = None,
+) -> None:
+    """Write results/index.html: leaderboards, curves, ablations and what each run retrieved, in one file."""
+    from benchmarks.report.render import write_report
+
+    path, notes, problems = write_report(results, output, _parts(pictures), data_root)
+    for note in notes:
+        console.print(note, soft_wrap=True, highlight=False, markup=False)
+    _show_written(path, problems)
+
+
+@app.command(
     epilog="Examples:  python harness.py show gpo-demo-s0 --query 17    "
     "python harness.py show gpo-demo-s0 --query 85 --direction t2i --against gsmn-dense-demo-s0"
 )

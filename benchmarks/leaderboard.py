@@ -13,8 +13,8 @@ from benchmarks.formats import FORMATS
 from benchmarks.page import make_page
 from benchmarks.provenance import method_code_hash
 from benchmarks.published import read_published
-from benchmarks.records import scan_records
-from benchmarks.rows import make_runs
+from benchmarks.records import Details, scan_records
+from benchmarks.rows import Run, make_runs
 from datasets.spec import nearest
 from methods.registry import SHIPPED, find_method
 
@@ -28,6 +28,17 @@ def write_leaderboard(results_dir: Path, formats: Sequence[str] = ("md",)) -> tu
     stand beside the others: it is left out. Raises RunError where a format is unknown or the folder is missing.
     """
     renderers = [_renderer(name) for name in dict.fromkeys(formats)]
+    runs, _, damaged = read_runs(results_dir)
+    page, conflicts = make_page(runs, read_published(), read_eccv())
+    written = [_write(results_dir / f"{NAME}.{suffix}", render(page)) for suffix, render in renderers]
+    return written, damaged + conflicts
+
+
+def read_runs(results_dir: Path) -> tuple[list[Run], dict[str, dict[str, Details]], list[str]]:
+    """The runs that may be shown, the details of every record by its id, and a sentence for each damaged record.
+
+    Raises RunError where the folder is missing.
+    """
     found, damaged = scan_records(results_dir)
     hash_of = cache(current_code_hash)
     details = {record.id: details for record, details in found}
@@ -36,9 +47,7 @@ def write_leaderboard(results_dir: Path, formats: Sequence[str] = ("md",)) -> tu
         details_of=lambda record: details[record.id],
         current_hash_of=lambda record: hash_of(record.method, record.variant),
     )
-    page, conflicts = make_page(runs, read_published(), read_eccv())
-    written = [_write(results_dir / f"{NAME}.{suffix}", render(page)) for suffix, render in renderers]
-    return written, damaged + conflicts
+    return runs, details, damaged
 
 
 def _renderer(name: str) -> tuple[str, Callable]:

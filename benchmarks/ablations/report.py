@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,9 @@ from benchmarks.ablations.runs import may_stand_in_tables
 from benchmarks.ablations.sets import RECALLS, AblationRow, AblationSet, AblationTable, has_recipe, read_set, set_names
 from benchmarks.atomic import write_whole
 from benchmarks.formats import markdown
-from benchmarks.leaderboard import current_code_hash
-from benchmarks.records import Metrics, Record, scan_records
-from benchmarks.rows import MARKS, Row, Run, make_rows, make_runs, on_one_test_set, short
+from benchmarks.leaderboard import read_runs
+from benchmarks.records import Metrics, Record
+from benchmarks.rows import MARKS, Row, Run, make_rows, on_one_test_set, short
 from benchmarks.statistics import Comparison, compare
 from benchmarks.tables import Column, Interval, Page, Section, Table
 from methods.errors import MethodError
@@ -73,15 +72,16 @@ def write_ablations(results_dir: Path) -> tuple[Path, list[str]]:
     Returns its path, and a sentence for each record that is damaged or cannot stand beside the others: it is left out.
     Raises RunError where the folder is missing.
     """
-    found, damaged = scan_records(results_dir)
-    hash_of = cache(current_code_hash)
-    details = {record.id: details for record, details in found}
-    records = [record for record, _ in found if record.method in set_names() and may_stand_in_tables(record)]
-    runs = make_runs(records, lambda r: details[r.id], lambda r: hash_of(r.method, r.variant))
-    page, conflicts = make_page(runs)
+    runs, _, damaged = read_runs(results_dir)
+    page, conflicts = make_page(runs_of_sets(runs))
     path = results_dir / "ABLATIONS.md"
     write_whole(path, lambda file: file.write(markdown(page).encode()))
     return path, damaged + conflicts
+
+
+def runs_of_sets(runs: Iterable[Run]) -> list[Run]:
+    """Those of methods that have an ablation set, trained here, in the same order."""
+    return [run for run in runs if run.record.method in set_names() and may_stand_in_tables(run.record)]
 
 
 def make_page(runs: Sequence[Run]) -> tuple[Page, list[str]]:

@@ -1,0 +1,203 @@
+"""The page's leaderboards: the tables of LEADERBOARD.md as one table per benchmark, whose columns come in views."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from benchmarks.report.styles import Style, key_of
+from benchmarks.rows import MARKS, Row
+from benchmarks.tables import Column, Interval, Section, Spread, Table
+
+ALWAYS = "always"  # the view of columns that stand in every view
+FIRST = ("Rank", "rsum", "95 % interval")  # these
+VIEWS = {"Measured": "recalls", "How the numbers came about": "origin", "What they cost": "cost"}  # title -> view
+VIEW_NAMES = {"recalls": "Recalls", "origin": "How it came about", "cost": "What it cost"}
+MARK_NAMES = {mark: mark.replace("_", " ") for mark in MARKS} | {
+    "gallery_score": "gallery",
+    "selected_on_test": "chosen on test",
+    "extra_pretraining": "extra data",
+    "simulated_inputs": "simulated",
+    "last": "last epoch",
+    "none": "untrained",
+}
+IN_NAME = {"method", "marks", "overrides"}  # columns that the page shows beside the row's name
+
+
+@dataclass(frozen=True)
+class Head:
+    """A column's heading. over: the direction of retrieval that it belongs to. left: text, not a number."""
+
+    text: str
+    over: str
+    view: str
+    left: bool
+
+
+@dataclass(frozen=True)
+class Cell:
+    """text: as people read it. sort: what it is sorted by; None: always last."""
+
+    text: str
+    sort: float | str | None
+
+
+@dataclass(frozen=True)
+class Strip:
+    """An interval and its mean as shares of the table's whole range, 0 to 1."""
+
+    low: float
+    mean: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row. seeds: how many. text: its text encoder. found: lower-case text that the search box looks in."""
+
+    key: str
+    name: str
+    overrides: str
+    text: str
+    marks: tuple[str, ...]
+    style: Style
+    strip: Strip
+    cells: tuple[Cell, ...]
+
+    @property
+    def found(self) -> str:
+        """Lower-case text that the search box looks in."""
+        marks = [f"{MARK_NAMES[mark]} {MARKS[mark][1]}" for mark in self.marks]
+        return " ".join([self.name, self.overrides, self.text, *marks]).lower()
+
+
+@dataclass(frozen=True)
+class PlainTable:
+    """A table that is shown as it is."""
+
+    title: str
+    heads: tuple[Head, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Board:
+    """A benchmark. heads: of the cells of its lines. more: tables below."""
+
+    benchmark: str
+    intro: str
+    heads: tuple[Head, ...]
+    lines: tuple[Line, ...]
+    notes: tuple[str, ...]
+    more: tuple[PlainTable, ...]
+
+    @property
+    def texts(self) -> list[str]:
+        """The text encoders of its rows."""
+        return sorted({line.text for line in self.lines})
+
+    @property
+    def marks(self) -> list[tuple[str, str]]:
+        """The marks of its rows, each with what it means."""
+        used = {mark for line in self.lines for mark in line.marks}
+        return [(mark, meaning) for mark, (_, meaning) in MARKS.items() if mark in used]
+
+    @property
+    def overs(self) -> list[tuple[str, str, int]]:
+        """Neighbouring columns of one direction and view: direction, view, how many."""
+        return [(*key, len(list(heads))) for key, heads in groupby(self.heads, key=lambda head: (head.over, head.view))]
+
+
+@dataclass(frozen=True)
+class _Filled:
+    """A column with its values, top to bottom."""
+
+    column: Column
+    view: str
+    values: tuple[Any, ...]
+
+
+def make_board(section: Section, rows: Sequence[Row], shown: Sequence[str], styles: dict[str, Style]) -> Board:
+    """section: a benchmark of the leaderboard's page. rows: those of its measured tables, in their order.
+
+    shown: the overrides of each row as the tables show them. styles: by the key of a row.
+    """
+    measured = [table for table in section.tables if table.kind == "measured"]
+    filled = _filled(measured)
+    strips = _strips(rows, next((f.values for f in filled if f.column.heading == "95 % interval"), ()))
+    lines = [
+        Line(
+            key=key_of(row),
+            name=str(row.system),
+            overrides=overrides,
+            text=row.first.text,
+            marks=row.marks,
+            style=styles[key_of(row)],
+            strip=strips[i],
+            cells=tuple(_cell(f.column, f.values[i]) for f in filled),
+        )
+        for i, (row, overrides) in enumerate(zip(rows, shown, strict=True))
+    ]
+    notes = [note for table in measured[1:] for note in table.notes]
+    more = [_plain(table) for table in section.tables if table.kind != "measured"]
+    heads = [_head(f.column, f.view) for f in filled]
+    return Board(section.title, section.intro, tuple(heads), tuple(lines), tuple(notes), tuple(more))
+
+
+def _filled(measured: Sequence[Table]) -> list[_Filled]:
+    """Every column that says something, once, those of all views first."""
+    found: dict[str, _Filled] = {}
+    for table in measured:
+        for number, column in enumerate(table.columns):
+            values = tuple(row[number] for row in table.rows)
+            if column.key not in IN_NAME and any(value not in (None, "") for value in values):
+                view = ALWAYS if column.heading in FIRST else VIEWS[table.title]
+                found.setdefault(column.heading, _Filled(column, view, values))
+    first = [found[heading] for heading in FIRST if heading in found]
+    return first + [f for heading, f in found.items() if heading not in FIRST]
+
+
+def _strips(rows: Sequence[Row], bounds: Sequence[Interval]) -> list[Strip]:
+    if not bounds:
+        return []
+    low, high = min(b.low for b in bounds), max(b.high for b in bounds)
+    width = max(high - low, 1e-9)
+    return [
+        Strip(*((value - low) / width for value in (bound.low, row.rsum.mean, bound.high)))
+        for row, bound in zip(rows, bounds, strict=True)
+    ]
+
+
+def _head(column: Column, view: str) -> Head:
+    over, _, rest = column.heading.partition(" ")
+    if over in ("i2t", "t2i"):
+        return Head(rest, over, view, column.left)
+    return Head(column.heading, "", view, column.left)
+
+
+def _cell(column: Column, value: Any) -> Cell:
+    return Cell(column.text(value), _sorted_by(value))
+
+
+def _sorted_by(value: Any) -> float | str | None:
+    match value:
+        case None | "":
+            return None
+        case bool() | int() | float():
+            return float(value)
+        case Spread(mean, _):
+            return mean
+        case Interval(low, _):
+            return low
+    return str(value).lower()
+
+
+def _plain(table: Table) -> PlainTable:
+    heads = tuple(_head(column, ALWAYS) for column in table.columns)
+    rows = tuple(
+        tuple(_cell(column, value) for column, value in zip(table.columns, row, strict=True)) for row in table.rows
+    )
+    return PlainTable(table.title, heads, rows, tuple(table.notes))

@@ -1,0 +1,110 @@
+"""`report`: the contents as one HTML file, everything untrusted escaped, with a policy that lets nothing else run."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.util
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.atomic import write_whole
+from benchmarks.eccv_table import read_eccv
+from benchmarks.errors import RunError
+from benchmarks.leaderboard import read_runs
+from benchmarks.published import read_published
+from benchmarks.report.boards import MARK_NAMES, VIEW_NAMES
+from benchmarks.report.charts import chart_specs, vega_library
+from benchmarks.report.contents import Contents, make_contents
+from benchmarks.retrieval import Gallery, open_gallery
+from benchmarks.rows import Run
+
+TEMPLATES = Path(__file__).parent / "templates"
+SCRIPTS = ("page.js", "boards.js", "charts.js", "viewer.js", "main.js")  # one program, in this order
+EMBEDDED = "demo"  # its pictures are drawn here and may be published
+
+
+def write_report(
+    results_dir: Path, output: Path | None = None, pictures: Sequence[str] = (), data_root: Path | None = None
+) -> tuple[Path, list[str], list[str]]:
+    """Write the page from a results folder's records; the same records give the same bytes.
+
+    output: None = `<results>/index.html`. pictures: data sets beside demo whose pictures and captions are put in, by
+    name or YAML. Returns the page's path, notes, and a sentence for each record that was left out. Raises RunError
+    where the folder or a library is missing, DataError where a data set that was asked for is not at hand.
+    """
+    _require_libraries()
+    runs, details, damaged = read_runs(results_dir)
+    galleries = _galleries(runs, pictures, data_root)
+    contents, conflicts = make_contents(runs, details, read_published(), read_eccv(), galleries)
+    page = render(contents)
+    path = output or results_dir / "index.html"
+    write_whole(path, lambda file: file.write(page.encode()))
+    return path, _notes(galleries, contents), damaged + conflicts
+
+
+def _require_libraries() -> None:
+    missing = [name for name in ("altair", "jinja2", "vl_convert") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise RunError(f"the report page needs {', '.join(missing)}: pip install -e '.[report]'.")
+
+
+def _galleries(runs: Sequence[Run], pictures: Sequence[str], data_root: Path | None) -> list[Gallery]:
+    drawn = [EMBEDDED] if any(run.record.dataset == EMBEDDED for run in runs) else []
+    return [open_gallery(name, data_root) for name in dict.fromkeys([*drawn, *pictures])]
+
+
+def _notes(galleries: Sequence[Gallery], contents: Contents) -> list[str]:
+    viewed = {view["dataset"] for view in contents.data["views"]}
+    notes = [f"{g.dataset}: its pictures are not shown; {g.no_pictures}" for g in galleries if g.no_pictures]
+    return notes + [f"{g.dataset}: no record was measured on it." for g in galleries if g.dataset not in viewed]
+
+
+def render(contents: Contents) -> str:
+    """The page."""
+    import jinja2
+    from markupsafe import Markup
+
+    program = "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    style = (TEMPLATES / "page.css").read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2").render(
+        contents=contents,
+        view_names=VIEW_NAMES,
+        mark_names=MARK_NAMES,
+        policy=_policy(program, style),
+        style=Markup(style),
+        program=Markup(program),
+        vega=vega_library(),
+        data=Markup(json_in_html({**contents.data, "charts": chart_specs()})),
+    )
+
+
+def _policy(script: str, style: str) -> str:
+    """A content security policy: this script, this style, pictures in the page, and no connection at all.
+
+    unsafe-eval is for Vega, which is unpacked on first use and makes functions of the charts' expressions. Text of a
+    record is never among them.
+    """
+    return (
+        f"default-src 'none'; script-src {_hash(script)} 'unsafe-eval'; style-src {_hash(style)}; img-src data:; "
+        f"base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def json_in_html(value: Any) -> str:
+    """JSON that cannot end the script element it stands in, nor open a comment there."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

@@ -1,0 +1,90 @@
+// Leaderboards: one benchmark at a time, views of columns, sorting, filters.
+const boards = findAll(".board");
+
+function chooseBenchmark(name) {
+  for (const board of boards) board.hidden = board.dataset.benchmark !== name;
+  for (const input of findAll("input[name=benchmark]")) input.checked = input.value === name;
+}
+
+function startBoards(showBenchmark) {
+  for (const element of findAll(".benchmarks, .tools")) element.hidden = false;
+  for (const input of findAll("input[name=benchmark]")) {
+    input.addEventListener("change", () => {
+      toAddress("board", { benchmark: input.value });
+      showBenchmark(input.value);
+    });
+  }
+  for (const table of findAll("table.sortable")) makeSortable(table);
+  for (const board of boards) if (find(".tools", board)) startFilters(board);
+}
+
+function makeSortable(table) {
+  const body = table.tBodies[0];
+  const original = [...body.rows];
+  const heads = [...table.tHead.rows].at(-1).cells;
+  for (const head of heads) {
+    find("button", head).addEventListener("click", () => {
+      const values = new Map(original.map((row) => [row, row.cells[head.cellIndex].dataset.sort]));
+      const known = [...values.values()].filter((value) => value !== undefined);
+      const numeric = known.every((value) => value !== "" && isFinite(value));
+      const before = head.getAttribute("aria-sort");
+      const first = numeric && !/rank|medr/i.test(head.textContent) ? "descending" : "ascending";
+      const order = before === null ? first : before === "ascending" ? "descending" : "ascending";
+      for (const other of heads) other.removeAttribute("aria-sort");
+      head.setAttribute("aria-sort", order);
+      body.append(...sorted(original, values, numeric, order === "ascending" ? 1 : -1));
+    });
+  }
+}
+
+// Rows without a value come last in both orders; equal ones keep the page's order.
+function sorted(rows, values, numeric, sign) {
+  return [...rows].sort((one, other) => {
+    const [a, b] = [values.get(one), values.get(other)];
+    if (a === undefined || b === undefined) return (a === undefined) - (b === undefined);
+    return sign * (numeric ? a - b : a.localeCompare(b, "en"));
+  });
+}
+
+function startFilters(board) {
+  const rows = [...find("tbody", board).rows];
+  const search = find("[name=search]", board);
+  const text = find("[name=text]", board);
+  const marks = findAll(".toggles button", board);
+
+  function apply() {
+    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const hiddenMarks = marks.filter((b) => b.getAttribute("aria-pressed") === "false").map((b) => b.dataset.mark);
+    let shown = 0;
+    for (const row of rows) {
+      const own = row.dataset.marks.split(" ");
+      row.hidden =
+        !words.every((word) => row.dataset.found.includes(word)) ||
+        Boolean(text?.value && row.dataset.text !== text.value) ||
+        hiddenMarks.some((mark) => own.includes(mark));
+      shown += !row.hidden;
+    }
+    find(".shown", board).textContent = `${shown} of ${rows.length} rows`;
+    find(".none", board).hidden = shown > 0;
+  }
+
+  search.addEventListener("input", apply);
+  text?.addEventListener("change", apply);
+  for (const button of marks) {
+    button.addEventListener("click", () => {
+      button.setAttribute("aria-pressed", button.getAttribute("aria-pressed") === "false");
+      apply();
+    });
+  }
+  for (const input of findAll(".views input", board)) {
+    input.addEventListener("change", () => (board.dataset.view = input.value));
+  }
+  find(".clear", board).addEventListener("click", () => {
+    search.value = "";
+    if (text) text.value = "";
+    for (const button of marks) button.setAttribute("aria-pressed", "true");
+    apply();
+    search.focus();
+  });
+  apply();
+}
