@@ -44,6 +44,11 @@ def prepare(options: PrepareOptions, console: Console) -> list[Path]:
 
 
 def _make_products(options: PrepareOptions, names: Sequence[str], console: Console) -> list[Path]:
+    if not options.output and _is_embedded(options):
+        raise RunError(
+            f"data set {options.dataset} is embedded, and what it brings along is what its records rest on; "
+            f"name a data root for a copy with prepared files: --output DIR, then --data-root DIR."
+        )
     dataset = open_dataset(options.dataset, options.data_root)
     with StopRequest() as stop:
         if options.output:
@@ -63,11 +68,6 @@ def _require_place(options: PrepareOptions, names: Sequence[str]) -> None:
         raise RunError(f"--limit {options.limit} makes a smaller data set, which needs a place: --output DIR.")
     if options.output and set(FROM_SOURCES) & set(names):
         raise RunError(f"--output {options.output} is not for {', '.join(FROM_SOURCES)}; name a --data-root.")
-    if not options.output and set(PRODUCTS) & set(names) and _is_embedded(options):
-        raise RunError(
-            f"data set {options.dataset} is embedded, and what it brings along is what its records rest on; "
-            f"name a data root for a copy with prepared files: --output DIR, then --data-root DIR."
-        )
 
 
 def _is_embedded(options: PrepareOptions) -> bool:
