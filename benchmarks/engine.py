@@ -10,12 +10,14 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
+from accelerate.utils import broadcast
 from rich.console import Console
 from torch import Tensor
 
@@ -34,6 +36,7 @@ from datasets.precomp import Split
 from methods.base import Method, Progress
 from methods.recipe import Recipe
 
+LONGEST_WAIT = timedelta(hours=6)  # of processes for the main one, which evaluates dev
 SHOWN_EVERY = 10  # steps between two readings of the loss terms: each one waits for the device
 
 
@@ -44,8 +47,9 @@ def make_accelerator(device: str | None, precision: str) -> Accelerator:
     if device and device.startswith("cuda:"):
         torch.cuda.set_device(device)
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # a phase may leave parameters without gradient
+    waiting = InitProcessGroupKwargs(timeout=LONGEST_WAIT)
     mixed = "bf16" if precision == "bf16" else "no"
-    return Accelerator(cpu=device == "cpu", mixed_precision=mixed, kwargs_handlers=[unused])
+    return Accelerator(cpu=device == "cpu", mixed_precision=mixed, kwargs_handlers=[unused, waiting])
 
 
 @dataclass
@@ -193,8 +197,12 @@ class Trainer:
         return self.recipe.train.sampler == "neighbour" and "graph" in self.state.first_steps
 
     def _neighbour_order(self) -> list[int]:
-        _, texts = encode_gallery(self.method, self.train, self.recipe.train.eval_batch_size, self.accelerator.device)
-        return neighbour_order(texts["embedding"], self.seed + self.state.epoch).tolist()
+        """Every process gets the main one's: where rounding decides, two of them need not agree."""
+        device, order = self.accelerator.device, torch.empty(self.train.n_texts, dtype=torch.int64)
+        if self.accelerator.is_main_process:
+            _, texts = encode_gallery(self.method, self.train, self.recipe.train.eval_batch_size, device)
+            order = neighbour_order(texts["embedding"], self.seed + self.state.epoch)
+        return broadcast(order.to(device)).tolist()
 
     def _step(
         self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, progress: Progress
@@ -204,7 +212,7 @@ class Trainer:
         Such a step changes no parameter and no moment. The device decides that by itself, in the fused optimiser.
         """
         model.train()
-        seed = np.random.SeedSequence([self.seed, progress.step, self.accelerator.process_index])
+        seed = np.random.SeedSequence([self.seed, progress.step])  # in every process: see methods/gather.py
         torch.manual_seed(int(seed.generate_state(1)[0]))
         self.method.before_step(progress)
         terms = model(batch, progress)
@@ -227,15 +235,10 @@ class Trainer:
 
     def _stop_if_asked(self, stop: StopRequest) -> None:
         """Raises Interrupted in every process after the same step, whichever of them was asked to stop."""
-        stop.asked = self._anywhere(stop.asked)
-        stop.raise_if_asked()
-
-    def _anywhere(self, holds: bool) -> bool:
-        """Does it hold in any of the processes?"""
         if self.accelerator.num_processes > 1:
-            holding = torch.tensor(float(holds), device=self.accelerator.device)
-            holds = bool(self.accelerator.reduce(holding, "sum") > 0)
-        return holds
+            asked = torch.tensor(float(stop.asked), device=self.accelerator.device)
+            stop.asked = bool(self.accelerator.reduce(asked, "sum") > 0)
+        stop.raise_if_asked()
 
     def _drop_frozen_gradients(self, progress: Progress) -> None:
         for group in self.groups:
@@ -265,7 +268,7 @@ class Trainer:
     def _finish_epoch(self, stop: StopRequest) -> str:
         """Evaluate on dev, keep the model if it is the one to keep, save. Returns a line about the epoch."""
         state, began = self.state, time.monotonic()
-        rsum = self._dev_rsum(stop) if self.dev is not None and self.accelerator.is_main_process else None
+        rsum = self._dev_rsum(stop) if self.dev is not None else None
         state.diverged = self._divergence(scored=rsum is None or math.isfinite(rsum))
         rsum = rsum if state.diverged is None else None
         kept = self._is_to_keep(rsum)
@@ -290,7 +293,7 @@ class Trainer:
             return f"no step of epoch {self.state.epoch + 1} had a finite loss and gradient"
         if not all(p.isfinite().all() for p in self.parameters):
             return f"the parameters are not finite {after}"
-        if self._anywhere(not scored):
+        if not scored:
             return f"the scores of the dev split are not finite {after}"
         return None
 
@@ -316,7 +319,11 @@ class Trainer:
         return line if self.state.diverged is None else f"{line}; DIVERGED: {self.state.diverged}"
 
     def _dev_rsum(self, stop: StopRequest) -> float:
-        """NaN where the scores are not finite."""
+        """The main process scores, and tells the others: all keep the same model. NaN where scores are not finite."""
+        rsum = self._scored_rsum(stop) if self.accelerator.is_main_process else math.nan
+        return float(broadcast(torch.tensor(rsum, dtype=torch.float64, device=self.accelerator.device)))
+
+    def _scored_rsum(self, stop: StopRequest) -> float:
         similarity = score_split(
             self.method,
             self.dev,

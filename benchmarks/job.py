@@ -155,10 +155,9 @@ class Job:
         torch.manual_seed(seed)
         return self.kind(self.config)
 
-    def identity(self, seed: int, processes: int = 1) -> RunIdentity:
-        """What makes this run this run, known before it begins. processes: each of them takes batches of its own."""
+    def identity(self, seed: int) -> RunIdentity:
+        """What makes this run this run, known before it begins."""
         values = {**self.recipe.values(), **self.config.model_dump(mode="json")}
-        values |= {"processes": processes} if processes > 1 else {}
         values |= {"compile": True} if self.options.compile else {}  # other kernels round otherwise
         benchmarks_of(self.split("test"))  # refuses before training what could not be measured after it
         return RunIdentity(

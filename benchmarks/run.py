@@ -61,7 +61,8 @@ def jobs_to_train(job: Job) -> list[Job]:
 
 def run_seed(job: Job, seed: int, accelerator: Accelerator, console: Console) -> Record:
     """One run, from wherever an earlier, identical command got to; a finished one is only reported."""
-    identity = job.identity(seed, accelerator.num_processes)
+    _require_equal_shares(job, accelerator.num_processes)
+    identity = job.identity(seed)
     folder = job.options.output / "runs" / identity.id
     done = _finished(job, identity, folder, console)
     if done is not None:
@@ -81,6 +82,15 @@ def run_seed(job: Job, seed: int, accelerator: Accelerator, console: Console) ->
             write_whole(folder / DONE, lambda file: file.write(job.code_hash.encode()))
     accelerator.free_memory()  # else every seed's model and optimiser stay
     return record
+
+
+def _require_equal_shares(job: Job, processes: int) -> None:
+    size = job.recipe.train.batch_size
+    if size % processes:
+        raise RunError(
+            f"train.batch_size={size} is the batch of all processes together and cannot be divided among {processes}; "
+            f"set train.batch_size to a multiple of {processes}, or start another number of processes."
+        )
 
 
 def _train(
@@ -283,10 +293,10 @@ def _run_ensemble(job: Job, members: list[Job], seed: int, accelerator: Accelera
     scored, whole = [], fits(job.split("test"), accelerator.device, len(members))
     for member in members:
         method = member.build(seed).to(accelerator.device)
-        load_model(job.options.output / "runs" / member.identity(seed, accelerator.num_processes).id / BEST, method)
+        load_model(job.options.output / "runs" / member.identity(seed).id / BEST, method)
         size = member.recipe.train.eval_batch_size
         scored.append(score_split_timed(method, member.split("test"), size, accelerator.device, whole=whole))
-    identity = job.identity(seed, accelerator.num_processes)
+    identity = job.identity(seed)
     recipe = {r.variant: r.recipe for r in records}
     flags = sorted({*identity.flags, *(f for r in records for f in r.flags), "ensemble"})
     identity = identity.model_copy(update={"recipe": recipe, "flags": tuple(flags)})

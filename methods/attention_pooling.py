@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.normalise import l2norm
+from methods.precision import at_least_float32
 
 EPSILON = 1e-8  # beside a length, as in `l2norm`
 
@@ -29,9 +30,9 @@ def _head(
     to_query: nn.Linear, to_key: nn.Linear, to_value: nn.Linear, query: Tensor, fragments: Tensor, valid: Tensor | None
 ) -> Tensor:
     """Softmax over the cosines of query and keys, (B, d). The weights sum to 1: values are mapped after their sum."""
-    keys = to_key(fragments).float()  # (B, N, d): their lengths are divided out of the products, not out of them
+    keys = at_least_float32(to_key(fragments))  # (B, N, d): lengths are divided out of the products, not out of them
     cosines = (keys @ l2norm(to_query(query))[:, :, None]).squeeze(2) / (keys.norm(dim=2) + EPSILON)  # (B, N)
     if valid is not None:
         cosines = cosines.masked_fill(~valid, -torch.inf)
-    weights = cosines.float().softmax(dim=1)
+    weights = at_least_float32(cosines).softmax(dim=1)
     return to_value((weights[:, None] @ fragments.to(weights.dtype)).squeeze(1))

@@ -12,8 +12,11 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from datasets.batch import Batch, DataSizes, ImageBatch, Inputs, TextBatch, TrainingSplit
+from methods.errors import MethodError
+from methods.gather import gather_batch, own_draws, processes
 from methods.losses import diagonal, hinge_loss
 from methods.official import Official
+from methods.precision import at_least_float32
 from methods.text_encoders import TextConfig
 
 Terms = dict[str, Tensor]
@@ -246,11 +249,29 @@ class Method(nn.Module, ABC):
     def forward(self, batch: Batch, progress: Progress) -> Terms:
         """Loss terms of a batch; the engine calls the module itself, so that distributed wrappers see the call.
 
-        Features may be computed under autocast; the objective never is: its inputs are float32.
+        Several processes each compute the features of their share of the batch; the objective then sees the whole
+        batch in every process. Features may be computed under autocast; the objective never is: its inputs are
+        float32 (float64 where the features are). A gradient comes from "total" alone.
         """
-        features = {k: v.float() if v.is_floating_point() else v for k, v in self.features(batch).items()}
-        with torch.autocast(batch.texts.image_ids.device.type, enabled=False):
-            return self.objective(features, batch.texts.image_ids, progress)
+        ids = batch.texts.image_ids
+        with own_draws(ids.device):
+            features = self.features(batch)
+        names, values = list(features), [at_least_float32(value) for value in features.values()]
+        with torch.autocast(ids.device.type, enabled=False):
+            if processes() > 1:
+                self._require_rows(features, len(ids))
+                ids, *values = gather_batch([ids, *values])
+            terms = self.objective(dict(zip(names, values, strict=True)), ids, progress)
+        return {name: value if name == "total" else value.detach() for name, value in terms.items()}
+
+    def _require_rows(self, features: Terms, count: int) -> None:
+        """Raises MethodError where a feature cannot be gathered from several processes."""
+        for name, value in features.items():
+            if value.shape[:1] != (count,):
+                raise MethodError(
+                    f"feature {name} of {self.name or type(self).__name__} has shape {tuple(value.shape)}, not one row "
+                    f"for each of {count} pairs; on several processes every feature needs that."
+                )
 
     def before_step(self, progress: Progress) -> None:
         """Called before each training step (momentum encoders)."""
@@ -300,6 +321,6 @@ class EmbeddingMethod(Method):
 
 
 def dot_products(images: Tensor, texts: Tensor) -> Tensor:
-    """(n_images, d), (n_texts, d) -> (n_images, n_texts), in float32 also under autocast."""
+    """(n_images, d), (n_texts, d) -> (n_images, n_texts), in float32 also under autocast (float64 stays)."""
     with torch.autocast(images.device.type, enabled=False):
-        return images.float() @ texts.float().T
+        return at_least_float32(images) @ at_least_float32(texts).T

@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from datasets.batch import Batch, ImageBatch, Inputs, TextBatch, WordPieces, Words
 from methods.base import Encoded, Method, MethodConfig, Progress, Ragged, Terms
 from methods.errors import MethodError
+from methods.gather import gather_batch, own_rows
 from methods.losses import MARGIN, diagonal, hinge_costs
 from methods.matching import Blocks, Nodes, gather_rows, match_blocks
 from methods.matching_graphs import TextualGraph, VisualGraph, dependency_adjacency, word_edges
@@ -188,8 +189,13 @@ class GSMN(Method):
         }
 
     def objective(self, features: Terms, ids: Tensor, progress: Progress) -> Terms:
-        """Hinge loss of both directions. A second caption of an image counts as a negative, as in the released code."""
-        similarity = self.combine(self.score(_unpadded("image", features), _unpadded("text", features)))
+        """Hinge loss of both directions. A second caption of an image counts as a negative, as in the released code.
+
+        Of several processes each scores the pairs of its share of the images.
+        """
+        images, texts = _unpadded("image", features), _unpadded("text", features)
+        rows = self.combine(self.score(images[own_rows(len(images))], texts))
+        (similarity,) = gather_batch([rows])  # (B, B)
         i2t, t2i = hinge_costs(similarity, diagonal(ids), self.config.margin, hardest=progress.reached("max_violation"))
         return {"i2t": i2t, "t2i": t2i, "total": i2t + t2i}
 

@@ -2,8 +2,10 @@
 
 from torch import Tensor
 
+from methods.precision import at_least_float32
+
 
 def l2norm(x: Tensor, eps: float = 1e-8) -> Tensor:
-    """x / (‖x‖ + eps) over the last axis, in float32: the norm of embeddings."""
-    x = x.float()
+    """x / (‖x‖ + eps) over the last axis, at least in float32: the norm of embeddings."""
+    x = at_least_float32(x)
     return x / (x.norm(dim=-1, keepdim=True) + eps)

@@ -14,7 +14,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from methods.gather import lowest_so_far
 from methods.gru import mean_of_directions
+from methods.precision import at_least_float32
 from methods.text_encoders import valid_positions
 
 PADDED = -10000.0
@@ -42,7 +44,7 @@ class FixedPooling(nn.Module):
 
 def mean_pool(features: Tensor, lengths: Tensor) -> Tensor:
     """Mean over the valid rows."""
-    features = _at_least_float32(features)
+    features = at_least_float32(features)
     share = valid_positions(lengths, features.shape[1]).to(features.dtype) / lengths[:, None]  # (B, N)
     return _weighted_sum(share, features)
 
@@ -50,12 +52,12 @@ def mean_pool(features: Tensor, lengths: Tensor) -> Tensor:
 def max_pool(features: Tensor, lengths: Tensor) -> Tensor:
     """Maximum over the valid rows, each dimension on its own."""
     valid = valid_positions(lengths, features.shape[1])
-    return _at_least_float32(features).masked_fill(~valid[:, :, None], -math.inf).max(dim=1).values
+    return at_least_float32(features).masked_fill(~valid[:, :, None], -math.inf).max(dim=1).values
 
 
 def cls_pool(features: Tensor, lengths: Tensor) -> Tensor:
     """The first row: BERT's [CLS], or `<start>`."""
-    return _at_least_float32(features[:, 0])
+    return at_least_float32(features[:, 0])
 
 
 def kmax_pool(features: Tensor, lengths: Tensor, k: int, shrinking: bool = False) -> Tensor:
@@ -65,10 +67,10 @@ def kmax_pool(features: Tensor, lengths: Tensor, k: int, shrinking: bool = False
     as well, so the result depends on the order of the batch.
     """
     largest = min(k, features.shape[1])
-    bound = lengths.cummin(dim=0).values if shrinking else lengths
+    bound = lowest_so_far(lengths) if shrinking else lengths
     kept = bound.clamp(max=largest)  # (B,)
     valid = valid_positions(lengths, features.shape[1])
-    masked = _at_least_float32(features).masked_fill(~valid[:, :, None], -math.inf)
+    masked = at_least_float32(features).masked_fill(~valid[:, :, None], -math.inf)
     top = masked.topk(largest, dim=1).values  # (B, k, d)
     beyond = ~valid_positions(kept, largest)
     return top.masked_fill(beyond[:, :, None], 0).sum(dim=1) / kept[:, None]
@@ -92,7 +94,7 @@ class GPOPooling(nn.Module):
         """(B, N, d), (B,) -> (B, d)."""
         with torch.autocast(features.device.type, enabled=False):
             weights = self.weights(lengths, features.shape[1])  # (B, N)
-            ranked = sort_descending(_at_least_float32(features), lengths)  # (B, d, N)
+            ranked = sort_descending(at_least_float32(features), lengths)  # (B, d, N)
             return (ranked @ weights[:, :, None]).squeeze(2)
 
     def weights(self, lengths: Tensor, longest: int) -> Tensor:
@@ -134,7 +136,3 @@ def sort_descending(features: Tensor, lengths: Tensor) -> Tensor:
 def _weighted_sum(weights: Tensor, features: Tensor) -> Tensor:
     with torch.autocast(features.device.type, enabled=False):
         return (weights[:, None, :] @ features).squeeze(1)  # (B, d)
-
-
-def _at_least_float32(features: Tensor) -> Tensor:
-    return features if features.dtype == torch.float64 else features.float()

@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from methods.batch_norm import BatchNorm
+
 
 class RegionMLP(nn.Module):
     """Linear → BatchNorm over all B·N rows, padding included → ReLU → Linear."""
@@ -9,7 +11,7 @@ class RegionMLP(nn.Module):
     def __init__(self, region_dim: int, embed_size: int) -> None:
         super().__init__()
         self.hidden = nn.Linear(region_dim, embed_size // 2)
-        self.norm = nn.BatchNorm1d(embed_size // 2)
+        self.norm = BatchNorm(embed_size // 2)
         self.output = nn.Linear(embed_size // 2, embed_size)
 
     def forward(self, regions: Tensor) -> Tensor:

@@ -471,7 +471,7 @@ def test_two_processes_train_while_another_datasets_library_is_installed(data, t
     (record,) = (tmp_path / "out" / "results" / "records").glob("*.json")
     record = json.loads(record.read_text())
     assert record["hardware"]["processes"] == 2
-    assert record["steps"] == 2 * (60 // 16)
+    assert record["steps"] == 2 * (60 // 8)  # a batch of 8 is that of both together
 
 
 def test_a_new_data_set_from_a_csv(command, tmp_path):

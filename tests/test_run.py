@@ -251,13 +251,6 @@ def test_seeds_are_runs_of_one_row(f30k, tmp_path, accelerator, quiet):
     assert records[0].history != records[1].history
 
 
-def test_the_number_of_processes_makes_another_run(f30k, tmp_path):
-    """Each process takes batches of its own: four of them train with four times the batch."""
-    job = Job(options(f30k, tmp_path))
-    assert job.identity(0, processes=4).id != job.identity(0).id
-    assert job.identity(0, processes=1).id == job.identity(0).id
-
-
 def test_the_test_files_of_coco_are_a_benchmark_of_their_own(tmp_path, accelerator, quiet):
     write_coco(tmp_path / "data")
     (record,) = run(options(tmp_path / "data", tmp_path, "coco-test"), [0], accelerator, quiet)
