@@ -461,6 +461,28 @@ def study(
     console.print(f"written: {path}", soft_wrap=True, highlight=False, markup=False)
 
 
+@app.command(
+    epilog="Examples:  python harness.py audit    python harness.py audit gpo-demo-s0 --results DIR/results    "
+    "python harness.py audit --data-root DIR --hash full"
+)
+def audit(
+    records: Annotated[list[str] | None, typer.Argument(help="Ids, their beginnings, or paths; default: all.")] = None,
+    results: Results = Path("results"),
+    data_root: DataRoot = None,
+    hash_: Hash = "sampled",
+) -> None:
+    """Check records: schema, ranks, flags, data at hand, tables, published numbers. Exit code 1 where one is wrong."""
+    from benchmarks.audit import Report
+    from benchmarks.audit import audit as audit_results
+
+    report = Report()
+    audit_results(results, records or [], data_root, _whole(hash_), report)
+    for line in [*report.notes, *(f"WRONG: {sentence}" for sentence in report.wrong)]:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    console.print(f"checked: {', '.join(report.checked)}; wrong: {len(report.wrong)}", highlight=False)
+    raise typer.Exit(1 if report.wrong else 0)
+
+
 @data_app.command("check")
 def check(dataset: DatasetName, data_root: DataRoot = None) -> None:
     """Say what is there, what is missing, for which methods, and whether shapes, counts and values are right."""

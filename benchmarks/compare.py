@@ -73,11 +73,17 @@ def open_record(name: str, results_dir: Path) -> Opened:
 
     Raises RunError where there is none, where the beginning fits several, or where it is damaged.
     """
+    path = find_record(name, results_dir)
+    record = read_record(path)
+    return Opened(record, read_details_beside(path, record))
+
+
+def find_record(name: str, results_dir: Path) -> Path:
+    """The JSON of a record: its path, its id, or the beginning of its id. Raises RunError where it is not one's."""
     path = Path(name) if name.endswith(".json") else _by_id(name, results_dir)
     if not path.is_file():
         raise RunError(f"record {path} does not exist; give the id of a record, or the path of its .json.")
-    record = read_record(path)
-    return Opened(record, read_details_beside(path, record))
+    return path
 
 
 def _by_id(name: str, results_dir: Path) -> Path:

@@ -102,7 +102,7 @@ def _data(record: Record) -> str:
 
 
 def _member(record: Record, output: Path, data_root: Path | None, overrides: dict[str, Any]) -> Member:
-    entry = find_method(_asked(record, "--method", record.method), record.variant or None)
+    entry = find_method(record.asked("--method", record.method), record.variant or None)
     if record.code_hash != method_code_hash(entry.files):
         raise RunError(f"record {record.id} is stale (the code has changed since); run it again: {record.command}")
     checkpoint = output / "runs" / record.id / BEST
@@ -111,7 +111,7 @@ def _member(record: Record, output: Path, data_root: Path | None, overrides: dic
     if read_about(checkpoint)["code_hash"] != record.code_hash:
         raise RunError(f"{checkpoint} is of other code than its record; run it again: {record.command}")
     method, vocabulary = load_ours(checkpoint, entry, overrides)
-    dataset = open_dataset(_asked(record, "--dataset", record.dataset), data_root)
+    dataset = open_dataset(record.asked("--dataset", record.dataset), data_root)
     names = ("train", "dev", "test") if record.selection == "dev" else ("train", "test")
     splits = {name: dataset.split(name, method.inputs(), vocabulary, record.limit) for name in names}
     if data_fingerprint(splits.values()) != record.data_fingerprint:
@@ -120,12 +120,6 @@ def _member(record: Record, output: Path, data_root: Path | None, overrides: dic
             f"--data-root, or run it again: {record.command}"
         )
     return Member(record, entry, method, splits["test"])
-
-
-def _asked(record: Record, option: str, otherwise: str) -> str:
-    """What the record's command says: a method or data set of a user's own is named there by its file."""
-    words = shlex.split(record.command)
-    return words[words.index(option) + 1] if option in words[:-1] else otherwise
 
 
 def _require_one_test_set(members: list[Member]) -> None:

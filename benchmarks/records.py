@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import re
+import shlex
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -224,6 +225,11 @@ class Record(RunIdentity):
     parameters: int = Field(ge=0, description="trained parameters of the model")
     created: AwareDatetime = Field(description="end of the run, UTC")
     command: str = Field("", description="the command that repeats it")
+
+    def asked(self, option: str, otherwise: str) -> str:
+        """What its command says: a method or data set of a user's own is named there by its file."""
+        words = shlex.split(self.command)
+        return words[words.index(option) + 1] if option in words[:-1] else otherwise
 
 
 def _slug(name: str) -> str:
