@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from methods.batch_norm import over_whole_batch
 from methods.errors import MethodError
 from methods.recipe import nearest
 from methods.weights import fill, find_weights, read_weights
@@ -72,6 +73,7 @@ class Backbone(nn.Module):
     def __init__(self, network: nn.Module, width: int, offset: Tensor, scale: Tensor, bgr: bool = False) -> None:
         """offset, scale: (3,), in 0..255 and in the network's order of colours."""
         super().__init__()
+        over_whole_batch(network)
         self.network = network.to(memory_format=torch.channels_last)  # as the pictures come; faster
         self.width, self.bgr, self.trains_norm = width, bgr, False
         self.register_buffer("offset", offset[:, None, None], persistent=False)

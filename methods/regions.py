@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from methods.batch_norm import BatchNorm
+from methods.batch_norm import BatchNorm1d
 
 
 class RegionMLP(nn.Module):
@@ -11,7 +11,7 @@ class RegionMLP(nn.Module):
     def __init__(self, region_dim: int, embed_size: int) -> None:
         super().__init__()
         self.hidden = nn.Linear(region_dim, embed_size // 2)
-        self.norm = BatchNorm(embed_size // 2)
+        self.norm = BatchNorm1d(embed_size // 2)
         self.output = nn.Linear(embed_size // 2, embed_size)
 
     def forward(self, regions: Tensor) -> Tensor:
