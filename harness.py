@@ -20,6 +20,7 @@ from datasets.errors import DataError
 from methods.errors import MethodError
 
 if TYPE_CHECKING:
+    from benchmarks.bench.record import BenchRecord
     from benchmarks.compare import BenchmarkComparison
     from benchmarks.job import Job, RunOptions
     from benchmarks.records import ECCVCaption, Metrics
@@ -274,24 +275,43 @@ def verify(folder: Annotated[Path, typer.Argument(help="Golden cases: tests/gold
     raise typer.Exit(0 if all(report.passed for report in reports) else 1)
 
 
-@app.command()
+@app.command(
+    epilog="Examples:  python harness.py bench --method gpo,gsmn    "
+    "python harness.py bench --device cuda --precision bf16 --steps 20    python harness.py bench --table"
+)
 def bench(
-    method: Annotated[str, typer.Option(help="Methods, separated by commas.")] = "gsmn,hrem",
-    steps: Annotated[int, typer.Option(help="Steps of the fast path to average over.", min=1)] = 5,
-    reference: Annotated[bool, typer.Option(help="Time the plain reference too (slow).")] = True,
+    method: Annotated[str, typer.Option(help="Methods, separated by commas; default: all.")] = "",
+    dataset: Annotated[str, typer.Option(help="f30k or coco, whose shapes are imitated; no data are needed.")] = "f30k",
+    text: Annotated[str, typer.Option(help="bert or bigru, with random weights; recipe: the method's own.")] = "recipe",
+    device: Device = "cpu",
+    precision: Precision = "fp32",
+    compile_: Annotated[bool, typer.Option("--compile", help="torch.compile BERT.")] = False,
+    steps: Annotated[int, typer.Option(help="Steps to average over.", min=1)] = 2,
+    batch: Annotated[
+        int | None, typer.Option(help="Pairs of a step; default: 16, on a GPU the recipe's.", min=2)
+    ] = None,
+    images: Annotated[
+        int | None, typer.Option(help="Images of the gallery; default: 40, on a GPU 2,000.", min=2)
+    ] = None,
+    plain: Annotated[bool, typer.Option(help="Time the plain path too (slow).")] = True,
+    beside: Annotated[str, typer.Option(help="What else runs on the machine, for the record.")] = "",
+    results: Results = Path("results"),
+    table: Annotated[bool, typer.Option("--table", help="Only write BENCHMARKS.md from the records.")] = False,
 ) -> None:
-    """Milliseconds per training step of the fast path and of the plain reference, d 1024, 36 regions, 20 words."""
-    from benchmarks.bench import bench as bench_methods
+    """Time, memory and shares of the device's rates, per method: training steps, fast and plain, and evaluation."""
+    from benchmarks.bench.measure import BenchOptions, chosen_methods, measure
+    from benchmarks.bench.page import write_page
+    from benchmarks.bench.record import write_bench
 
-    rows = [
-        (
-            *(t.method, t.phase, str(t.batch), f"{t.fast:.0f}"),
-            "" if t.fast_bytes is None else f"{t.fast_bytes / 1e9:.2f}",
-            "" if t.reference is None else f"{t.reference:.0f}",
+    if not table:
+        options = BenchOptions(
+            dataset, text, _device(device) or "cpu", precision, compile_, steps, batch, images, plain, beside
         )
-        for t in bench_methods(method.split(","), steps, reference)
-    ]
-    _show_table(("method", "phase", "batch", "fast, ms", "fast, GB", "reference, ms"), rows)
+        for name in chosen_methods(method):
+            record = measure(name, options)
+            _show_bench(record)
+            console.print(f"record: {write_bench(record, results)}", soft_wrap=True, highlight=False)
+    console.print(f"written: {write_page(results)}", soft_wrap=True, highlight=False, markup=False)
 
 
 @app.command(
@@ -493,6 +513,22 @@ def check(dataset: DatasetName, data_root: DataRoot = None) -> None:
     for line in report.lines():
         console.print(line, soft_wrap=True, highlight=False)
     raise typer.Exit(0 if report.ok else 2)
+
+
+def _show_bench(record: BenchRecord) -> None:
+    columns = ("phases begun", "pairs/s", "ms", "plain, ms", *record.step_times[0].phase_milliseconds, "matrix share")
+    rows = [
+        (
+            ", ".join(one.phases) or "none",
+            f"{one.samples_per_second:.1f}",
+            f"{one.milliseconds:.0f}",
+            "" if one.plain_milliseconds is None else f"{one.plain_milliseconds:.0f}",
+            *(f"{value:.0f}" for value in one.phase_milliseconds.values()),
+            f"{100 * one.matrix_share:.0f} %",
+        )
+        for one in record.step_times
+    ]
+    _show_table(columns, rows, f"{record.method}, {record.text}, batch {record.batch}, {record.precision}")
 
 
 def _show_written(path: Path, problems: list[str]) -> None:

@@ -1,0 +1,290 @@
+"""One method measured: training steps, evaluation, memory, and shares of what the device can do."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from benchmarks import provenance
+from benchmarks.bench.gallery import GalleryTimes, time_gallery
+from benchmarks.bench.rates import copy_rate, matrix_rate
+from benchmarks.bench.record import BenchRecord, GalleryRecord, StepTimes
+from benchmarks.bench.shapes import SHAPES
+from benchmarks.bench.steps import (
+    Forward,
+    Stepper,
+    method_forward,
+    phase_seconds,
+    seconds_per_step,
+    step_operations,
+)
+from benchmarks.bench.synthetic import SyntheticSizes, synthetic_split
+from benchmarks.compilation import compile_encoders
+from benchmarks.errors import RunError
+from benchmarks.optimiser import build_optimizer
+from benchmarks.references.batches import reference_batch
+from datasets.augment import Augmentation
+from datasets.batch import Batch
+from datasets.draws import Draws
+from datasets.loader import epoch_batches
+from datasets.precomp import Split
+from methods.base import Method, Progress
+from methods.hosting import resolve_entry
+from methods.recipe import Recipe
+from methods.registry import Entry, find_method, method_names
+
+VARIANTS = {"clip": "projection", "vsd": "gpo-dagger"}  # that train; of other methods the first
+BERT = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}  # base
+ADAM_BYTES = 7 * 4  # per parameter: weight, gradient and two moments read, weight and moments written, float32
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """What is measured, and how long.
+
+    text: recipe = the method's own encoder. batch, images: None = for the device: on a GPU the recipe's batch and 2,000
+    images, on a CPU 16 pairs and 40 images. plain: measure the plain path too. beside: what else runs on the machine.
+    """
+
+    dataset: str = "f30k"
+    text: Literal["recipe", "bert", "bigru"] = "recipe"
+    device: str = "cpu"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool = False
+    steps: int = 2
+    batch: int | None = None
+    images: int | None = None
+    plain: bool = True
+    beside: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises RunError on a value that is not known."""
+        for name, value, known in (
+            ("dataset", self.dataset, tuple(SHAPES)),
+            ("text", self.text, ("recipe", "bert", "bigru")),
+            ("precision", self.precision, ("fp32", "bf16")),
+        ):
+            if value not in known:
+                raise RunError(f"--{name} {value} is not known to bench; use {', '.join(known)}.")
+
+
+def chosen_methods(text: str) -> list[str]:
+    """The methods of a list with commas; empty: all."""
+    return [name.strip() for name in text.split(",") if name.strip()] or method_names()
+
+
+def measure(name: str, options: BenchOptions) -> BenchRecord:
+    """Measure one method. Raises MethodError or RunError where it, or an option, is not known."""
+    device = torch.device(options.device)
+    entry = find_method(name, VARIANTS.get(name))
+    recipe = _recipe(entry, options)
+    config = entry.method.sized(recipe.config, SyntheticSizes(SHAPES[options.dataset]))
+    on_gpu, bf16 = device.type == "cuda", options.precision == "bf16"
+    batch = options.batch or (recipe.train.batch_size if on_gpu else 16)
+    inputs = entry.method.bare(config).inputs()
+    split = synthetic_split(options.dataset, inputs, options.images or (2000 if on_gpu else 40))
+    if batch > split.n_texts:
+        raise RunError(f"a batch of {batch} needs more than {split.n_images} images; raise --images, or lower --batch.")
+    held = _held(split, options.dataset, inputs, device, bf16)
+    torch.manual_seed(0)
+    method = entry.method(config).to(device)
+    _fill_prototypes(method)
+    if options.compile:
+        compile_encoders(method)
+    matrix, copy = matrix_rate(device, torch.bfloat16 if bf16 else torch.float32), copy_rate(device)
+    setting = _Setting(method, recipe, held, split, device, bf16, batch, options.steps, matrix, copy)
+    forget_peak(device)
+    times, peak = [setting.fast(phases) for phases in setting.phase_sets()], peak_bytes(device)
+    if options.plain:
+        times = [one.model_copy(update={"plain_milliseconds": 1000 * setting.plain(one.phases)}) for one in times]
+    gallery = time_gallery(method, held, device, bf16, options.plain)
+    return BenchRecord(
+        method=entry.name,
+        variant=recipe.variant,
+        dataset=options.dataset,
+        text=entry.method.text_label(config),
+        embed_size=getattr(config, "embed_size", None) or getattr(getattr(config, "host", None), "embed_size", None),
+        precision=options.precision,
+        compiled=options.compile,
+        features=_told(held),
+        batch=batch,
+        recipe_batch=recipe.train.batch_size,
+        steps=options.steps,
+        step_times=times,
+        gallery=GalleryRecord(**asdict(gallery)),
+        peak_bytes=peak,
+        matrix_rate=matrix,
+        copy_rate=copy,
+        recipe_epochs=recipe.train.epochs,
+        recipe_hours=_recipe_seconds(recipe, times, gallery, options.dataset) / 3600 if times else None,
+        parameters=sum(p.numel() for group in method.parameter_groups() for p in group.parameters),
+        threads=torch.get_num_threads(),
+        hardware=provenance.hardware(device),
+        versions=provenance.versions(),
+        code=provenance.git_revision(),
+        created=datetime.now(UTC).replace(microsecond=0),
+        beside=options.beside,
+    )
+
+
+def _recipe(entry: Entry, options: BenchOptions) -> Recipe:
+    """The method's recipe for the data set, with a text encoder of random weights."""
+    variant = VARIANTS.get(entry.name)
+    recipe = resolve_entry(entry, options.dataset, variant)
+    bert = options.text == "bert" or (options.text == "recipe" and recipe.config.text.bert is not None)
+    overrides: dict[str, Any] = {"text.bert": "bert-base-uncased", "text.bert_sizes": BERT}
+    return resolve_entry(entry, options.dataset, variant, overrides if bert else {"text.bert": None})
+
+
+def _held(split: Split, dataset: str, inputs: Any, device: torch.device, bf16: bool) -> Split:
+    """The same split with its features on the device."""
+    held = synthetic_split(dataset, inputs, split.n_images)
+    if held.regions is not None:
+        if bf16:
+            held.round_regions(torch.bfloat16)
+        held.hold_regions(device)
+    return held
+
+
+def _told(held: Split) -> str:
+    if held.regions is None:
+        return "none"
+    values = held.regions.values
+    return f"{values.dtype} on {values.device.type}".removeprefix("torch.")
+
+
+def _fill_prototypes(method: Method) -> None:
+    """Random ones in the place of those that `fit` would find: that takes minutes and is no part of a step."""
+    prototypes = dict(method.named_buffers()).get("prototypes")
+    if prototypes is not None:
+        prototypes.normal_()
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """A method ready to be timed. held: for the fast path, mapped: for the plain one."""
+
+    method: Method
+    recipe: Recipe
+    held: Split
+    mapped: Split
+    device: torch.device
+    bf16: bool
+    batch: int
+    steps: int
+    matrix_rate: float
+    copy_rate: float
+
+    def phase_sets(self) -> list[tuple[str, ...]]:
+        """Before any phase has begun, and after all have; nothing where nothing is trained."""
+        if not any(group.parameters for group in self.method.parameter_groups()):
+            return []
+        phases = tuple(self.recipe.phases)
+        late = [name for name in phases if self.recipe.phases[name].first_step(1, self.recipe.train.epochs) > 0]
+        return [tuple(name for name in phases if name not in late), phases] if late else [phases]
+
+    def fast(self, phases: tuple[str, ...]) -> StepTimes:
+        """Times of the path that training takes."""
+        stepper = self._stepper(phases, build_optimizer(self.method, self.recipe.optim), self.bf16, method_forward)
+        seconds = seconds_per_step(stepper, self._endless(), self.steps)
+        parts = phase_seconds(stepper, self._pairs, self.steps)
+        operations = step_operations(stepper, self._pairs(0))
+        trained = sum(p.numel() for group in stepper.optimizer.param_groups for p in group["params"])
+        return StepTimes(
+            phases=phases,
+            milliseconds=1000 * seconds,
+            samples_per_second=self.batch / seconds,
+            phase_milliseconds={name: 1000 * value for name, value in parts.items()},
+            operations=operations,
+            matrix_share=operations / seconds / self.matrix_rate,
+            optimiser_copy_share=ADAM_BYTES * trained / parts["optimiser"] / self.copy_rate,
+        )
+
+    def plain(self, phases: tuple[str, ...]) -> float:
+        """Seconds of a plain step: float32, pairs read singly, one parameter after the other, the slow form if any."""
+        kind = type(build_optimizer(self.method, self.recipe.optim))
+        groups = build_optimizer(self.method, self.recipe.optim).param_groups
+        optimizer = kind([{"params": g["params"], "lr": g["lr"]} for g in groups], foreach=False, fused=False)
+        stepper = self._stepper(phases, optimizer, False, reference_forward(self.method))
+        return seconds_per_step(stepper, self._one_by_one(), 1)
+
+    def _stepper(
+        self, phases: tuple[str, ...], optimizer: torch.optim.Optimizer, bf16: bool, forward: Forward
+    ) -> Stepper:
+        clip, progress = self.recipe.optim.grad_clip, Progress(phases=frozenset(phases))
+        return Stepper(self.method, optimizer, self.device, bf16, clip, progress, forward)
+
+    @property
+    def _augmentation(self) -> Augmentation:
+        return Augmentation(self.recipe.augment.regions, self.recipe.augment.words)
+
+    def _endless(self) -> Iterator[Batch]:
+        """Batches as the engine gets them, one epoch after the other."""
+        epoch, pin = 0, self.device.type == "cuda"
+        while True:
+            yield from epoch_batches(
+                self.held, batch_size=self.batch, seed=0, epoch=epoch, augmentation=self._augmentation,
+                sort_by_length=self.recipe.train.sort_by_length, pin=pin,
+            )  # fmt: skip
+            epoch += 1
+
+    def _pairs(self, number: int) -> Batch:
+        texts = np.random.default_rng(number).permutation(self.held.n_texts)[: self.batch]
+        batch = self.held.pairs(texts, self._augmentation, Draws(0, number), self.recipe.train.sort_by_length)
+        return batch.pin() if self.device.type == "cuda" else batch
+
+    def _one_by_one(self) -> Iterator[Batch]:
+        epoch = 0
+        while True:
+            texts = np.random.default_rng(epoch).permutation(self.mapped.n_texts)[: self.batch]
+            sort = self.recipe.train.sort_by_length
+            yield reference_batch(self.mapped, texts, self._augmentation, Draws(0, epoch), sort)
+            epoch += 1
+
+
+def reference_forward(method: Method) -> Forward:
+    """The slow and obvious form of a method where there is one, else its own."""
+    name = f"benchmarks.references.{method.name}"
+    if importlib.util.find_spec(name) is None:
+        return method_forward
+    return importlib.import_module(name).reference_forward
+
+
+def _recipe_seconds(recipe: Recipe, times: list[StepTimes], gallery: GalleryTimes, dataset: str) -> float:
+    """All steps of the recipe at the measured pairs per second, and a dev evaluation per epoch."""
+    shape, epochs = SHAPES[dataset], recipe.train.epochs
+    steps = shape.train_texts // recipe.train.batch_size
+    begins = [begin.first_step(steps, epochs) for begin in recipe.phases.values()]
+    early = min(1.0, max(begins, default=0) / (steps * epochs)) if len(times) > 1 else 0.0
+    seconds_per_pair = early / times[0].samples_per_second + (1 - early) / times[-1].samples_per_second
+    encode = gallery.encode_seconds * shape.dev_images / gallery.images
+    score = (gallery.score_seconds + gallery.rank_seconds) * (shape.dev_images / gallery.images) ** 2
+    return epochs * (shape.train_texts * seconds_per_pair + encode + score)
+
+
+def forget_peak(device: torch.device) -> None:
+    """Let the peak start again from the present size."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    with contextlib.suppress(OSError):  # Linux
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_bytes(device: torch.device) -> int | None:
+    """Of the GPU, or resident with the libraries; None where the system does not tell it."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))

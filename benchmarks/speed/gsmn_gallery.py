@@ -1,0 +1,51 @@
+"""How long GSMN takes to score f30k-1k: 1,000 images x 5,000 captions at d 1024, 36 regions, real caption lengths.
+
+    python -m benchmarks.speed.gsmn_gallery [images] [captions]
+
+Prints wall and processor seconds and the largest resident memory, that of the encodings included.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+
+import numpy as np
+import torch
+from torch.nn.functional import normalize, pad
+
+from benchmarks.bench.shapes import SHAPES, VOCABULARY, draw_lengths
+from benchmarks.evaluate import similarity_matrix
+from methods.base import Encoded, Ragged
+from methods.hosting import resolve_entry
+from methods.registry import find_method
+
+
+def random_rows(lengths: torch.Tensor, width: int) -> Ragged:
+    """Normalised random rows, so many per item. lengths: (n,)."""
+    return Ragged(normalize(torch.randn(int(lengths.sum()), width), dim=1), pad(lengths.cumsum(0), (1, 0)))
+
+
+def main(n_images: int, n_texts: int) -> None:
+    """Score all pairs of random encodings."""
+    torch.manual_seed(0)
+    entry, regions = find_method("gsmn"), SHAPES["f30k"].regions
+    config = resolve_entry(entry, "f30k", None, {"text.vocabulary_size": VOCABULARY, "region_dim": 8}).config
+    method, sizes = entry.method(config).eval(), torch.full((n_images,), regions)
+    places = Ragged(torch.rand(n_images * regions, config.n_kernels), pad(sizes.cumsum(0), (1, 0)))
+    images = Encoded({"regions": random_rows(sizes, config.embed_size), "places": places})
+    lengths = torch.from_numpy(draw_lengths(n_texts, np.random.default_rng(0)))
+    texts = Encoded({"words": random_rows(lengths, config.embed_size)})
+    began, used = time.perf_counter(), time.process_time()
+    similarity_matrix(method, images, texts)
+    seconds, processor = time.perf_counter() - began, time.process_time() - used
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    print(
+        f"{n_images:,} x {n_texts:,} pairs on {torch.get_num_threads()} threads: {seconds:.0f} s, "
+        f"{processor:.0f} s of processor time, {peak:.2f} GB resident at most, torch {torch.__version__}"
+    )
+
+
+if __name__ == "__main__":
+    main(*(int(count) for count in sys.argv[1:])) if len(sys.argv) == 3 else main(1000, 5000)
