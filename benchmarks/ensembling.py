@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -25,7 +24,7 @@ from benchmarks.job import data_fingerprint, portable
 from benchmarks.pair_scores import mean_of
 from benchmarks.provenance import method_code_hash
 from benchmarks.records import Record, RunIdentity, write_record
-from benchmarks.run import measured, member_totals
+from benchmarks.run import joined, measured, member_totals
 from benchmarks.timed_scoring import Scored, score_split_timed
 from datasets.precomp import Split, open_dataset
 from methods.base import Method
@@ -153,19 +152,14 @@ def _identity(records: list[Record]) -> RunIdentity:
         method=methods[0] if len(set(methods)) == 1 else "+".join(methods),
         variant="+".join(record.variant or record.method for record in records),
         dataset=records[0].dataset,
-        text=_joined(record.text for record in records),
-        features=_joined(record.features for record in records),
+        text=joined(record.text for record in records),
+        features=joined(record.features for record in records),
         seed=seeds.pop() if len(seeds) == 1 else None,
         selection=selection,
         flags=["ensemble", *(flag for record in records for flag in record.flags)],
         limit=records[0].limit,
         overrides=portable(overrides),
         recipe=recipe,
-        data_fingerprint=_joined(record.data_fingerprint for record in records),
-        precision=_joined(record.precision for record in records),
+        data_fingerprint=joined(record.data_fingerprint for record in records),
+        precision=joined(record.precision for record in records),
     )
-
-
-def _joined(labels: Iterable[str]) -> str:
-    """Each once, in order."""
-    return " + ".join(dict.fromkeys(labels))

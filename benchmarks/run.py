@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -299,9 +299,15 @@ def _run_ensemble(job: Job, members: list[Job], seed: int, accelerator: Accelera
     identity = job.identity(seed)
     recipe = {r.variant: r.recipe for r in records}
     flags = sorted({*identity.flags, *(f for r in records for f in r.flags), "ensemble"})
-    identity = identity.model_copy(update={"recipe": recipe, "flags": tuple(flags)})
+    read = {name: joined(getattr(r, name) for r in records) for name in ("features", "text", "data_fingerprint")}
+    identity = identity.model_copy(update={**read, "recipe": recipe, "flags": tuple(flags)})
     similarity = mean_of([s.similarity for s in scored])
     return _file(job, identity, similarity, member_totals(records, scored), began, accelerator, console)
+
+
+def joined(labels: Iterable[str]) -> str:
+    """Each once, in order."""
+    return " + ".join(dict.fromkeys(labels))
 
 
 def member_totals(records: list[Record], scored: list[Scored]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Backbones: pictures -> a grid of features. Those of VSE∞ from their weights files, and any of timm.
+"""Backbones: pictures -> a grid of features. Those of VSE∞ from their weights files, any of timm or open_clip.
 
 butd-resnet101, imagenet-resnet152 and wsl-resnext101 as in the released code of VSE∞ (CVPR 2021): the first two are of
 Caffe's style, the third is torchvision's.
@@ -15,12 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from methods.batch_norm import over_whole_batch
+from methods.clip_weights import load_clip
 from methods.errors import MethodError
 from methods.recipe import nearest
-from methods.weights import fill, find_weights, read_weights
+from methods.weights import Asked, fill, find_weights, read_weights
 
 PRETRAINED = "pretrained"  # weights: timm's own
-TIMM = "timm:"
+TIMM, OPEN_CLIP = "timm:", "open_clip:"
+RECIPE = Asked("--set grid.backbone=", "--set grid.weights=")
 WIDTH = 2048  # of the last stage of ResNets with bottlenecks
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard deviation of red, green, blue in 0..1
 
@@ -67,7 +69,8 @@ SHIPPED = {
 class Backbone(nn.Module):
     """A network and the way its pictures are normalised. width: numbers of a grid cell.
 
-    trains_norm: BatchNorm follows the batches; else its statistics stay those of the weights.
+    The network maps (B, 3, H, W) to (B, width, h, w), or to a list that ends with it. trains_norm: BatchNorm follows
+    the batches; else its statistics stay those of the weights.
     """
 
     def __init__(self, network: nn.Module, width: int, offset: Tensor, scale: Tensor, bgr: bool = False) -> None:
@@ -95,29 +98,56 @@ class Backbone(nn.Module):
                     module.eval()
         return self
 
+    @torch.no_grad()
+    def require_side(self, side: int, what: str) -> None:
+        """Raises MethodError where the network does not read squares of `side` pixels. what: how a user sets it."""
+        training = self.training
+        try:
+            self.eval()(torch.zeros(1, 3, side, side, dtype=torch.uint8, device=self.offset.device))
+        except (RuntimeError, AssertionError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise MethodError(
+                f"{what}{side}: the backbone cannot read such pictures ({reason}); use the size it was trained with."
+            ) from error
+        self.train(training)
 
-def backbone(name: str, weights: str | None, stage: int = -1) -> Backbone:
+
+class _OpenCLIPGrid(nn.Module):
+    """The last block's features of open_clip's image towers."""
+
+    def __init__(self, visual: nn.Module) -> None:
+        super().__init__()
+        self.visual = visual
+
+    def forward(self, pictures: Tensor) -> list[Tensor]:
+        return self.visual.forward_intermediates(pictures, indices=1, intermediates_only=True)["image_intermediates"]
+
+
+def backbone(name: str, weights: str | None, stage: int = -1, asked: Asked = RECIPE) -> Backbone:
     """A backbone with its weights.
 
-    name: of SHIPPED, or timm:NAME. weights: a file; `pretrained` = the published ones (of timm: in the hub or its
-    cache); None = random. stage: of timm's models, whose features the grid has; -1 is the last. Raises MethodError
-    where a name is not known, or weights cannot be had.
+    name: of SHIPPED, timm:NAME or open_clip:NAME. weights: a file; `pretrained` = the published ones (of timm: in the
+    hub or its cache); of open_clip also their name in the hub; None = random. stage: of timm's models, whose features
+    the grid has; -1 is the last. asked: how the user names them. Raises MethodError where a name is not known, or
+    weights cannot be had.
     """
     if name.startswith(TIMM):
-        return _of_timm(name.removeprefix(TIMM), weights, stage)
+        return _of_timm(name.removeprefix(TIMM), weights, stage, asked)
+    if name.startswith(OPEN_CLIP):
+        return _of_open_clip(name.removeprefix(OPEN_CLIP), weights, asked)
     if name not in SHIPPED:
         raise MethodError(
-            f"grid.backbone={name} is not known{nearest(name, list(SHIPPED))}; use {', '.join(SHIPPED)}, or any model "
-            f"of timm as timm:NAME, for example timm:resnet18."
+            f"{asked.model}{name} is not known{nearest(name, list(SHIPPED))}; use {', '.join(SHIPPED)}, or any model "
+            f"of timm or open_clip: timm:resnet18, open_clip:ViT-B-32."
         )
-    return _shipped(name, weights)
+    return _shipped(name, weights, asked)
 
 
-def _shipped(name: str, weights: str | None) -> Backbone:
+def _shipped(name: str, weights: str | None, asked: Asked) -> Backbone:
     about = SHIPPED[name]
     network = _resnet(about)
     if weights is not None:
-        path = find_weights(about.file if weights == PRETRAINED else weights, name, about.source)
+        path = find_weights(about.file if weights == PRETRAINED else weights, name, asked, about.source)
         tensors = {_torchvision_name(key): value for key, value in read_weights(path).items()}
         fill(network, {key: value for key, value in tensors.items() if not key.startswith("fc.")}, path, name)
     if about.bgr:
@@ -163,14 +193,14 @@ def _torchvision_name(name: str) -> str:
     return NUMBERED[prefix] + name.removeprefix(prefix) if prefix else name
 
 
-def _of_timm(name: str, weights: str | None, stage: int) -> Backbone:
+def _of_timm(name: str, weights: str | None, stage: int, asked: Asked) -> Backbone:
     timm = _import_timm()
     known = timm.list_models(pretrained=False)
     if name.split(".")[0] not in known:
-        raise MethodError(f"grid.backbone=timm:{name}: timm knows no such model{nearest(name, known)}.")
+        raise MethodError(f"{asked.model}timm:{name}: timm knows no such model{nearest(name, known)}.")
     overlay = None
     if weights not in (None, PRETRAINED):
-        overlay = {"state_dict": read_weights(find_weights(weights, f"timm:{name}"))}
+        overlay = {"state_dict": read_weights(find_weights(weights, f"timm:{name}", asked))}
     try:
         network = timm.create_model(
             name,
@@ -180,9 +210,22 @@ def _of_timm(name: str, weights: str | None, stage: int) -> Backbone:
             pretrained_cfg_overlay=overlay,
         )
     except (OSError, RuntimeError, ValueError, IndexError, AssertionError, AttributeError) as error:
-        raise MethodError(_unusable(name, weights, stage, error)) from error
+        raise MethodError(_unusable(name, weights, stage, asked, error)) from error
     mean, deviation = (network.default_cfg[key] for key in ("mean", "std"))
     return Backbone(network, network.feature_info.channels()[-1], *_in_bytes(mean, deviation))
+
+
+def _of_open_clip(name: str, weights: str | None, asked: Asked) -> Backbone:
+    if weights in (None, PRETRAINED):
+        raise MethodError(
+            f"open_clip has several weights for {name}: name them, as in {asked.weights}laion2b_s34b_b79k, or a file."
+        )
+    loaded = load_clip(name, weights, Asked(f"{asked.model}{OPEN_CLIP}", asked.weights))
+    network, pictures = _OpenCLIPGrid(loaded.model.visual.cpu()), loaded.configuration["pictures"]
+    side = pictures["size"] if isinstance(pictures["size"], int) else pictures["size"][0]
+    with torch.no_grad():
+        width = network.eval()(torch.zeros(1, 3, side, side))[-1].shape[1]
+    return Backbone(network, width, *_in_bytes(pictures["mean"], pictures["std"]))
 
 
 def _import_timm() -> Any:
@@ -197,12 +240,12 @@ def _no_library(name: str, error: ImportError) -> MethodError:
     return MethodError(f"backbones need {name}, which cannot be imported ({error}); pip install -e '.[pictures]'.")
 
 
-def _unusable(name: str, weights: str | None, stage: int, error: Exception) -> str:
+def _unusable(name: str, weights: str | None, stage: int, asked: Asked, error: Exception) -> str:
     reason = " ".join(str(error).split())
     if weights == PRETRAINED:
         return (
             f"weights of timm:{name} are neither in the hub's cache nor can they be downloaded ({reason}); name a file "
-            f"with --set grid.weights=PATH, or start from random weights with --set grid.weights=null."
+            f"of them, {asked.weights}PATH, or do without: {asked.weights}null."
         )
     return f"timm:{name} gives no grid of features at stage {stage} with these weights ({reason}); choose another."
 

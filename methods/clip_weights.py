@@ -17,21 +17,13 @@ from torch import Tensor, nn
 
 from methods.errors import MethodError
 from methods.recipe import nearest
-from methods.weights import read_weights
+from methods.weights import Asked, read_weights
 
 ARCHITECTURE = ("embed_dim", "vision_cfg", "text_cfg")  # what an open_clip configuration holds
 HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # the one that can hold no code first
 ENDINGS = (".safetensors", ".bin", ".pt", ".pth")
 NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")  # numbers that OpenAI kept among them
 NAMED = 3  # tensors that a sentence names
-
-
-@dataclass(frozen=True)
-class Asked:
-    """How a user names a model and its weights: what comes before either, in a sentence about it."""
-
-    model: str
-    weights: str
 
 
 PREPARE = Asked("--clip-model ", "--clip-weights ")

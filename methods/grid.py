@@ -15,12 +15,12 @@ UNTOUCHED = 0.2  # share of pictures that keep all cells (released code)
 class GridConfig(BaseModel):
     """Grid features of pictures in the place of region features.
 
-    backbone: butd-resnet101, wsl-resnext101, imagenet-resnet152, timm:NAME; None = region features. weights: a file,
-    pretrained (the published ones), or null (random). stage: of timm's models, whose features the grid has; -1 is the
-    last. side: pictures are resized to side × side pixels. crop, flip: training shows a part whose sides are a random
-    share in [crop, 1] of the picture's, and mirrors half of them. drop: the largest share of cells that is dropped.
-    lr_factor: the backbone's learning rate relative to the rest. trains_norm: BatchNorm follows the batches; else its
-    statistics stay those of the weights.
+    backbone: butd-resnet101, wsl-resnext101, imagenet-resnet152, timm:NAME, open_clip:NAME; None = region features.
+    weights: a file, pretrained (the published ones), a name of open_clip's, or null (random). stage: of timm's models,
+    whose features the grid has; -1 is the last. side: pictures are resized to side × side pixels. crop, flip: training
+    shows a part whose sides are a random share in [crop, 1] of the picture's, and mirrors half of them. drop: the
+    largest share of cells that is dropped. lr_factor: the backbone's learning rate relative to the rest. trains_norm:
+    BatchNorm follows the batches; else its statistics stay those of the weights.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,6 +50,7 @@ class GridEncoder(nn.Module):
     def __init__(self, config: GridConfig) -> None:
         super().__init__()
         self.backbone = backbone(config.backbone, config.weights, config.stage)
+        self.backbone.require_side(config.side, "grid.side=")
         self.backbone.trains_norm = config.trains_norm
         self.drop, self.frozen = config.drop, False
 

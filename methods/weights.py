@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,15 @@ WRAPPED = ("state_dict", "model", "model_state")  # what training scripts keep w
 NAMED = 3  # tensors that a sentence names
 
 
-def find_weights(name: str, what: str, source: str = "") -> Path:
+@dataclass(frozen=True)
+class Asked:
+    """How a user names a model and its weights: what comes before either, in a sentence about it."""
+
+    model: str
+    weights: str
+
+
+def find_weights(name: str, what: str, asked: Asked, source: str = "") -> Path:
     """A weights file: as it is named, or in torch.hub's folder. Raises MethodError with what to do where it is not.
 
     what: whose weights. source: the size of the file and where it is published, for people.
@@ -28,7 +37,7 @@ def find_weights(name: str, what: str, source: str = "") -> Path:
         published = f" ({source})" if source else ""
         raise MethodError(
             f"the weights of {what}, {name}{published}, are neither there nor in {hub}; put the file into that folder, "
-            f"or name it with --set grid.weights=PATH."
+            f"or name it: {asked.weights}PATH."
         )
     return found
 

@@ -108,10 +108,27 @@ def test_a_backbone_of_timm_is_timms_stage(tmp_path):
     torch.testing.assert_close(model(PIXELS), expected.flatten(2).transpose(1, 2), rtol=1e-4, atol=1e-5)
 
 
+@torch.no_grad()
+def test_a_backbone_of_open_clip_is_its_last_block(tiny_clip):
+    configuration, weights = tiny_clip
+    model = backbone(f"open_clip:{configuration}", str(weights)).eval()
+    pixels = PIXELS[:, :, :32, :32]
+    assert model.width == 32
+    grid = model(pixels)
+    assert grid.shape == (2, 4, 32)  # 16 x 16 pixels a patch
+    visual = model.network.visual
+    x = visual._embeds((pixels - model.offset) / model.scale)
+    torch.testing.assert_close(grid, visual.transformer(x)[:, 1:], rtol=1e-4, atol=1e-5)  # without [CLS]
+    with pytest.raises(MethodError, match=r"grid.side=48: the backbone cannot read such pictures"):
+        model.require_side(48, "grid.side=")
+    with pytest.raises(MethodError, match=r"several weights for ViT-B-32: name them, as in --set grid.weights=laion2b"):
+        backbone("open_clip:ViT-B-32", "pretrained")
+
+
 @pytest.mark.parametrize(
     ("name", "stage", "message"),
     [
-        ("plainn", -1, r"grid.backbone=plainn is not known \(did you mean 'plain'\?\)"),
+        ("plainn", -1, r"--set grid.backbone=plainn is not known \(did you mean 'plain'\?\)"),
         ("timm:resnet19", -1, r"timm:resnet19: timm knows no such model \(did you mean 'resnet1"),
         ("timm:test_resnet", 9, "gives no grid of features at stage 9"),
     ],
