@@ -23,7 +23,7 @@ from benchmarks.references.ranks import reference_ranks
 from datasets.augment import Augmentation
 from datasets.batch import Inputs, WordPieces
 from datasets.draws import Draws
-from methods.registry import method_names
+from methods.registry import find_method, method_names
 
 ROOT = Path(__file__).parent.parent
 NOT_NEEDED = ("typer", "rich", "pandas", "accelerate", "nltk", "tabulate", "open_clip", "jinja2")
@@ -64,6 +64,23 @@ def test_every_method_is_measured_in_every_phase(name):
     assert (found.gallery.images, found.gallery.texts) == (4, 20)
     assert found.recipe_hours > 0
     assert found.parameters > 0
+
+
+@pytest.mark.parametrize("name", method_names())
+def test_losses_are_float32_outside_autocast(name, monkeypatch):
+    kind, seen = find_method(name, measure.VARIANTS.get(name)).method, []
+    original = kind.objective
+
+    def watched(method, features, ids, progress):
+        floats = [value for value in features.values() if value.is_floating_point()]
+        terms = original(method, features, ids, progress)
+        seen.append({value.dtype for value in [*floats, *terms.values()]} | {torch.is_autocast_enabled("cpu")})
+        return terms
+
+    monkeypatch.setattr(kind, "objective", watched)
+    measure.measure(name, dataclasses.replace(TINY, precision="bf16", plain=False))
+    assert seen
+    assert all(found == {torch.float32, False} for found in seen)
 
 
 def test_operations_are_those_of_the_matrix_products(record):
