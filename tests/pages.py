@@ -36,7 +36,7 @@ def write_data(root: Path) -> Path:
 
 
 def page_store(seed: int = 0) -> Store:
-    """gpo with two seeds and an override, hrem, and vssr with marks, from good to bad."""
+    """first with two seeds and an override, second, and third with marks; best first, and no shipped method."""
     store = Store()
     history = (Epoch(epoch=0, dev_rsum=100.0), Epoch(epoch=1, dev_rsum=200.0 + seed))
 
@@ -44,9 +44,9 @@ def page_store(seed: int = 0) -> Store:
         details = {"f30k-1k": noisy_details(noise, seed + number + int(100 * noise))}
         store.add_details(details, dataset="f30k", history=history, **changes)
 
-    add(0.1, method="gpo", variant="gpo", seed=0)
-    add(0.1, 1, method="gpo", variant="gpo", seed=1, train_seconds=150.0)
-    add(0.6, method="hrem", variant="fusion", train_seconds=600.0, parameters=3_000_000)
-    add(0.9, method="vssr", variant="vssr", text="BERT", flags=("simulated_inputs",), train_seconds=None)
-    add(0.7, method="gpo", variant="gpo", overrides={"x": "<b>&"}, recipe={"x": "<b>&"})
+    add(0.1, method="first", variant="", seed=0)
+    add(0.1, 1, method="first", variant="", seed=1, train_seconds=150.0)
+    add(0.6, method="second", variant="fusion", train_seconds=600.0, parameters=3_000_000)
+    add(0.9, method="third", variant="", text="BERT", flags=("simulated_inputs",), train_seconds=None)
+    add(0.7, method="first", variant="", overrides={"x": "<b>&"}, recipe={"x": "<b>&"})
     return store

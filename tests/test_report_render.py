@@ -80,7 +80,7 @@ def test_captions_recipes_and_names_are_text(page):
     assert list(page.scripts) == ["style", "data", "vega", "module"]  # no further script has been opened
     assert not [attributes for tag, attributes in page.elements if tag == "img"]
     assert ("b", {}) not in page.elements
-    assert "x=<b>&" in [run["label"].removeprefix("gpo ") for run in data["views"][0]["runs"]]
+    assert "x=<b>&" in [run["label"].removeprefix("first ") for run in data["views"][0]["runs"]]
 
 
 def test_json_cannot_leave_its_element():
@@ -128,7 +128,7 @@ def test_without_its_pictures_a_data_set_is_shown_by_its_captions(place):
 
 
 def test_damaged_records_are_named_and_the_rest_is_written(place, monkeypatch, capsys):
-    damaged = next((place / "results" / "records").glob("vssr*.npz"))
+    damaged = next((place / "results" / "records").glob("third*.npz"))
     damaged.write_bytes(b"PK")
     monkeypatch.setattr("sys.argv", ["harness.py", "report", "--results", str(place / "results")])
     with pytest.raises(SystemExit) as stopped:
@@ -138,8 +138,8 @@ def test_damaged_records_are_named_and_the_rest_is_written(place, monkeypatch, c
     assert str(damaged) in error
     assert "left out: 1" in error
     text = (place / "results" / "index.html").read_text(encoding="utf-8")
-    assert "hrem fusion" in text
-    assert ">vssr<" not in text
+    assert "second fusion" in text
+    assert ">third<" not in text
 
 
 def test_an_empty_store_is_a_page_of_published_numbers(tmp_path):

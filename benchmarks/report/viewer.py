@@ -68,7 +68,7 @@ def packed_run(details: Details) -> dict[str, Any]:
         drops = np.concatenate([quantised[:, :1], -np.diff(quantised, axis=1)], axis=1)
         numbers += [ranks, np.where(listed, top, NO_ITEM), drops]
     sizes = [int(array.shape[1]) for array in (details.i2t_top, details.t2i_top)]
-    return {"low": low, "step": step, "listed": sizes, "numbers": _packed(numbers)}
+    return {"low": low, "step": step, "steps": STEPS, "listed": sizes, "numbers": _packed(numbers)}
 
 
 def _packed(arrays: Sequence[np.ndarray]) -> str:

@@ -22,7 +22,7 @@ OUTLINE = """(() => {
 def details():
     """Method -> what the viewer's run of it retrieved."""
     store = page_store()
-    runs = {"gpo": {"seed": 0, "overrides": {}}, "hrem": {}}
+    runs = {"first": {"seed": 0, "overrides": {}}, "second": {}}
     found = {}
     for method, wanted in runs.items():
         record = next(r for r in store.records if r.method == method and wanted.items() <= dict(r).items())
@@ -46,8 +46,8 @@ def test_everything_is_drawn_and_nothing_complains(open_page):
     assert page.title().endswith("text matching: results")
     for chart in ("cost", "recall-i2t", "recall-t2i", "learning"):
         assert page.locator(f"#{chart} svg path").count() > 4
-    assert page.locator("#cost svg [aria-roledescription=point]").count() == 3  # vssr's training time is unknown
-    assert "vssr" in page.locator("#cost").locator("xpath=..").locator(".left-out").inner_text()
+    assert page.locator("#cost svg [aria-roledescription=point]").count() == 3  # third's training time is unknown
+    assert "third" in page.locator("#cost").locator("xpath=..").locator(".left-out").inner_text()
     page.get_by_label("parameters").check()
     page.wait_for_function("document.querySelectorAll('#cost svg [aria-roledescription=point]').length === 4")
 
@@ -55,13 +55,13 @@ def test_everything_is_drawn_and_nothing_complains(open_page):
 def test_columns_sort_both_ways(open_page):
     page = open_page()
     best_first = names(page)
-    assert best_first == ["gpo", "hrem fusion", "gpo", "vssr"]
+    assert best_first == ["first", "second fusion", "first", "third"]
     assert sort_by(page, "rsum") == "descending"
     assert names(page) == best_first
     assert sort_by(page, "rsum") == "ascending"
     assert names(page) == best_first[::-1]
     assert sort_by(page, "Method") == "ascending"
-    assert names(page) == ["gpo", "gpo", "hrem fusion", "vssr"]
+    assert names(page) == ["first", "first", "second fusion", "third"]
     assert page.locator(".board:not([hidden]) .leaders [aria-sort]").count() == 1
 
 
@@ -70,8 +70,8 @@ def test_rows_without_a_value_sort_last_in_both_orders(open_page):
     page.locator(".board:not([hidden])").get_by_label("What it cost").check()
     for order in ("descending", "ascending"):
         assert sort_by(page, re.escape("Training (min)")) == order
-        assert names(page)[-1] == "vssr"
-    assert names(page)[0] == "gpo"
+        assert names(page)[-1] == "third"
+    assert names(page)[0] == "first"
 
 
 def test_views_change_the_columns(open_page):
@@ -87,18 +87,18 @@ def test_views_change_the_columns(open_page):
 def test_search_and_filters_narrow_the_rows(open_page):
     page = open_page()
     board = page.locator(".board:not([hidden])")
-    board.get_by_label("Search").fill("gpo x=")
-    assert names(page) == ["gpo"]
+    board.get_by_label("Search").fill("first x=")
+    assert names(page) == ["first"]
     assert board.locator(".shown").inner_text() == "1 of 4 rows"
     board.get_by_label("Search").fill("nothing of that name")
     assert names(page) == []
     board.get_by_role("button", name="Show all rows").click()
     assert len(names(page)) == 4
     board.get_by_label("Text encoder").select_option("BERT")
-    assert names(page) == ["vssr"]
+    assert names(page) == ["third"]
     board.get_by_label("Text encoder").select_option("")
     board.get_by_role("button", name="simulated").click()
-    assert names(page) == ["gpo", "hrem fusion", "gpo"]
+    assert names(page) == ["first", "second fusion", "first"]
 
 
 def test_a_benchmark_without_records_shows_what_is_published(open_page):
@@ -108,6 +108,11 @@ def test_a_benchmark_without_records_shows_what_is_published(open_page):
     assert page.locator(".board:not([hidden])").get_attribute("data-benchmark") == "coco-5k"
     assert page.locator(".board:not([hidden]) details[open] tbody tr").count() > 5
     assert page.get_by_text("there is nothing to draw").is_visible()
+    page.locator(".board:not([hidden])").get_by_label("Search").fill("gpo bigru")
+    assert page.locator(".board:not([hidden]) tbody tr:not([hidden])").all_inner_texts()
+    assert all(
+        "BiGRU" in text for text in page.locator(".board:not([hidden]) tbody tr:not([hidden])").all_inner_texts()
+    )
     page.reload()
     assert page.locator(".board:not([hidden])").get_attribute("data-benchmark") == "coco-5k"
     page.locator("input[value=f30k-1k]").check()
@@ -128,8 +133,8 @@ def test_rows_join_and_leave_the_curves(open_page):
 
 def test_the_viewer_shows_the_pictures_that_were_retrieved(open_page, details, tmp_path):
     pictures = packed_gallery(open_gallery("f30k", write_data(tmp_path)))["pictures"]
-    page = open_page("#view?run=gpo-f30k-s0&against=hrem&direction=t2i&query=23")
-    for panel, method in zip(page.locator(".answer").all(), ("gpo", "hrem"), strict=True):
+    page = open_page("#view?run=first-f30k-s0&against=second&direction=t2i&query=23")
+    for panel, method in zip(page.locator(".answer").all(), ("first", "second"), strict=True):
         found = answer(details[method], "t2i", 23)
         shown = panel.locator("li img").evaluate_all("all => all.map((image) => image.src.split(',')[1])")
         assert shown == [pictures[hit.item] for hit in found.hits]
@@ -143,8 +148,8 @@ def test_the_viewer_shows_the_pictures_that_were_retrieved(open_page, details, t
 
 def test_the_viewer_shows_the_captions_that_were_retrieved(open_page, details, tmp_path):
     gallery = open_gallery("f30k", write_data(tmp_path))
-    page = open_page("#view?run=hrem&direction=i2t&query=5")
-    found = answer(details["hrem"], "i2t", 5)
+    page = open_page("#view?run=second&direction=i2t&query=5")
+    found = answer(details["second"], "i2t", 5)
     assert page.locator(".answer .caption").all_inner_texts() == [gallery.captions[hit.item] for hit in found.hits]
     marked = [bool(item.locator(".right").count()) for item in page.locator(".answer li").all()]
     assert marked == [hit.right for hit in found.hits]
@@ -153,7 +158,7 @@ def test_the_viewer_shows_the_captions_that_were_retrieved(open_page, details, t
 
 def test_boxes_are_drawn_on_the_picture_where_they_are(open_page, tmp_path):
     boxes = open_gallery("f30k", write_data(tmp_path)).boxes[5]
-    page = open_page("#view?run=hrem&direction=i2t&query=5")
+    page = open_page("#view?run=second&direction=i2t&query=5")
     assert page.locator(".query rect").count() == 0
     page.get_by_label("region boxes").check()
     drawn = page.locator(".query rect").evaluate_all(
@@ -166,7 +171,7 @@ def test_boxes_are_drawn_on_the_picture_where_they_are(open_page, tmp_path):
 
 
 def test_hostile_captions_are_text(open_page):
-    page = open_page(f"#view?run=gpo-f30k-s0&direction=t2i&query={HOSTILE_TEXT}")
+    page = open_page(f"#view?run=first-f30k-s0&direction=t2i&query={HOSTILE_TEXT}")
     assert page.locator("blockquote").inner_text() == HOSTILE
     assert page.title().endswith("text matching: results")
     assert page.locator("#view img[src=x]").count() == 0
@@ -176,8 +181,8 @@ def test_hostile_captions_are_text(open_page):
 
 
 def test_queries_that_differ_most_are_those_of_compare(open_page, details):
-    page = open_page("#view?run=gpo-f30k-s0&against=hrem&direction=t2i&query=0")
-    expected = most_different(details["gpo"].t2i_ranks, details["hrem"].t2i_ranks, 24)
+    page = open_page("#view?run=first-f30k-s0&against=second&direction=t2i&query=0")
+    expected = most_different(details["first"].t2i_ranks, details["second"].t2i_ranks, 24)
     assert page.locator(".jumps .ranks").all_inner_texts() == [f"{q.first} : {q.second}" for q in expected]
     page.locator(".jumps button").nth(1).click()
     page.wait_for_function(f"location.hash.endsWith('query={expected[1].position}')")
@@ -186,7 +191,7 @@ def test_queries_that_differ_most_are_those_of_compare(open_page, details):
 
 
 def test_an_address_can_be_shared(open_page):
-    page = open_page("#view?run=gpo-f30k-s0&against=hrem&direction=t2i&query=23")
+    page = open_page("#view?run=first-f30k-s0&against=second&direction=t2i&query=23")
     page.locator(".answer").nth(1).locator(".tile").nth(2).click()
     page.wait_for_selector(".query h3:has-text('Picture')")
     again = open_page("#" + page.url.partition("#")[2])
@@ -198,12 +203,12 @@ def test_an_address_can_be_shared(open_page):
 def test_an_address_that_means_nothing_is_harmless(open_page):
     page = open_page("#view?run=none&direction=sideways&query=-7&against=%3Cb%3E")
     assert page.locator(".query h3").inner_text() == "Picture 0"
-    page = open_page("#view?run=hrem&direction=i2t&query=99999")
+    page = open_page("#view?run=second&direction=i2t&query=99999")
     assert page.locator(".query h3").inner_text() == "Picture 11"
 
 
 def test_the_keyboard_is_enough(open_page):
-    page = open_page("#view?run=gpo-f30k-s0&against=hrem&direction=i2t&query=3")
+    page = open_page("#view?run=first-f30k-s0&against=second&direction=i2t&query=3")
     page.locator(".jumps button").first.focus()
     page.keyboard.press("Enter")
     page.wait_for_function("document.activeElement.classList.contains('query')")
@@ -239,7 +244,9 @@ def test_tab_reaches_every_control_and_shows_where_it_is(open_page):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_never_scrolls_sideways(open_page, width, scheme):
     size = {"width": width, "height": 800}
-    page = open_page("#view?run=gpo-f30k-s0&against=hrem&direction=t2i&query=23", viewport=size, color_scheme=scheme)
+    page = open_page(
+        "#view?run=first-f30k-s0&against=second&direction=t2i&query=23", viewport=size, color_scheme=scheme
+    )
     for choice in ("How it came about", "What it cost", "Recalls"):
         page.locator(".board:not([hidden])").get_by_label(choice).check()
         assert page.evaluate("document.documentElement.scrollWidth") == width

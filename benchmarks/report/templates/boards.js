@@ -15,7 +15,7 @@ function startBoards(showBenchmark) {
     });
   }
   for (const table of findAll("table.sortable")) makeSortable(table);
-  for (const board of boards) if (find(".tools", board)) startFilters(board);
+  boards.forEach(startFilters);
 }
 
 function makeSortable(table) {
@@ -47,7 +47,8 @@ function sorted(rows, values, numeric, sign) {
 }
 
 function startFilters(board) {
-  const rows = [...find("tbody", board).rows];
+  const rows = findAll(".leaders tbody tr", board);
+  const more = findAll(".more tbody tr", board); // published numbers and the like: the search box alone counts for them
   const search = find("[name=search]", board);
   const text = find("[name=text]", board);
   const marks = findAll(".toggles button", board);
@@ -55,16 +56,17 @@ function startFilters(board) {
   function apply() {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
     const hiddenMarks = marks.filter((b) => b.getAttribute("aria-pressed") === "false").map((b) => b.dataset.mark);
-    let shown = 0;
+    for (const row of more) row.hidden = !words.every((word) => row.textContent.toLowerCase().includes(word));
     for (const row of rows) {
       const own = row.dataset.marks.split(" ");
       row.hidden =
         !words.every((word) => row.dataset.found.includes(word)) ||
         Boolean(text?.value && row.dataset.text !== text.value) ||
         hiddenMarks.some((mark) => own.includes(mark));
-      shown += !row.hidden;
     }
-    find(".shown", board).textContent = `${shown} of ${rows.length} rows`;
+    const counted = rows.length ? rows : more;
+    const shown = counted.filter((row) => !row.hidden).length;
+    find(".shown", board).textContent = `${shown} of ${counted.length} rows`;
     find(".none", board).hidden = shown > 0;
   }
 

@@ -26,7 +26,7 @@ function hitsOf(run, side, query) {
   let level = 0;
   for (let i = query * side.listed; i < (query + 1) * side.listed && side.items[i] >= 0; i++) {
     level = i === query * side.listed ? side.drops[i] : level - side.drops[i];
-    hits.push({ item: side.items[i], score: run.low + run.step * level, share: level / 1000 });
+    hits.push({ item: side.items[i], score: run.low + run.step * level, share: level / run.steps });
   }
   return hits;
 }
@@ -165,8 +165,7 @@ function startViewer() {
   }
 
   function boxes(image) {
-    const bytes = Uint8Array.from(atob(state.view.boxes), (c) => c.charCodeAt(0));
-    const corners = bytes.subarray(image * state.view.regions * 4, (image + 1) * state.view.regions * 4);
+    const corners = (state.view.corners ??= bytesOf(state.view.boxes)).subarray(image * state.view.regions * 4, (image + 1) * state.view.regions * 4);
     const drawn = [];
     for (let i = 0; i < corners.length; i += 4) {
       const [x1, y1, x2, y2] = corners.subarray(i, i + 4);
@@ -213,8 +212,8 @@ function startViewer() {
   function captionHit(hit) {
     const bar = make("span", { class: "bar", "aria-hidden": "true" });
     bar.style.width = `${Math.max(0, Math.min(100, 100 * hit.share))}%`;
-    return make("li", { class: hit.right ? "is-right" : null }, captionButton(hit.item), verdict(hit),
-      make("span", { class: "score" }, hit.score.toFixed(3)), bar);
+    return make("li", { class: hit.right ? "is-right" : null }, captionButton(hit.item),
+      make("span", { class: "below" }, make("span", { class: "score" }, hit.score.toFixed(3)), verdict(hit)), bar);
   }
 
   function pictureHit(hit) {
