@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import signal
+import time
 from types import FrameType, TracebackType
+
+AGAIN = 1.0  # seconds after which a second Ctrl-C is one: launchers pass the terminal's on, so that it comes twice
 
 
 class Interrupted(Exception):
@@ -15,6 +18,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.asked = False
+        self._first: float | None = None
 
     def __enter__(self) -> StopRequest:
         self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -25,8 +29,9 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked and number == signal.SIGINT:
+        if self._first is not None and number == signal.SIGINT and time.monotonic() - self._first > AGAIN:
             raise KeyboardInterrupt
+        self._first = self._first or time.monotonic()
         self.asked = True
 
     def raise_if_asked(self) -> None:

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import io
+import json
 import os
-import socket
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from rich.console import Console
 
 from benchmarks.engine import Trainer, make_accelerator
+from benchmarks.errors import RunError
 from benchmarks.evaluate import encode_gallery
 from benchmarks.job import Job, RunOptions
+from benchmarks.run import run
+from datasets.batch import Batch, ImageBatch, TextBatch
+from methods import base
+from methods.base import EmbeddingMethod, MethodConfig, Progress
+from methods.errors import MethodError
 from methods.triplet import largest_weights
+from tests.processes import start_two
 from tests.trees import write_f30k
 
 ROOT = Path(__file__).parents[1]
@@ -105,19 +115,8 @@ def train(name: str, root: Path, folder: Path) -> dict:
     return {"losses": method.losses, "encodings": tensors, "state": method.state_dict()}
 
 
-def one_of_two(process: int, port: int, root: Path, folder: Path) -> None:
-    """What torchrun starts, without its launcher."""
-    os.environ |= {"RANK": str(process), "LOCAL_RANK": str(process), "WORLD_SIZE": "2"}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    torch.set_num_threads(1)
-    for name in RUNS:
-        torch.save(train(name, root, folder / "two"), folder / f"{name}-{process}.pt")
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+def train_all(root: Path, folder: Path) -> dict:
+    return {name: train(name, root, folder) for name in RUNS}
 
 
 @pytest.fixture(scope="module")
@@ -126,11 +125,9 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("distributed")
     root = folder / "data"
     write_f30k(root, images=17, vectors=16)  # 85 captions: where the last batch is kept it has five, two and three
-    two = torch.multiprocessing.spawn(one_of_two, (free_port(), root, folder), nprocs=2, join=False)
-    alone = {name: train(name, root, folder / "one") for name in RUNS}
-    while not two.join():
-        pass
-    return {name: (alone[name], *(torch.load(folder / f"{name}-{process}.pt") for process in (0, 1))) for name in RUNS}
+    two = start_two(train_all, folder, root, folder / "two")
+    alone, results = train_all(root, folder / "one"), two()
+    return {name: (alone[name], *(result[name] for result in results)) for name in RUNS}
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -151,3 +148,62 @@ def test_all_processes_hold_the_same_weights_statistics_and_queues(trained, name
     _, first, second = trained[name]
     for key, values in first["state"].items():
         assert torch.equal(values, second["state"][key]), key
+
+
+def test_a_feature_without_a_row_for_each_pair_is_refused(monkeypatch):
+    class Odd(EmbeddingMethod):
+        name = "odd"
+
+        def embed_images(self, images):
+            return images.regions.sum(dim=1)
+
+        def embed_texts(self, texts):
+            return texts.words.float()[:1]
+
+    monkeypatch.setattr(base, "processes", lambda: 2)
+    ids = torch.arange(3)
+    pairs = Batch(ImageBatch(ids, torch.ones(3, 2, 4)), TextBatch(ids, ids, torch.ones(3, 4).long()))
+    with pytest.raises(MethodError, match=r"feature text of odd has shape \(1, 4\), not one row for each of 3 pairs"):
+        Odd(MethodConfig())(pairs, Progress())
+
+
+def launched(*arguments, **variables) -> subprocess.CompletedProcess:
+    """harness.py run on two processes, by torchrun."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    return subprocess.run(
+        [sys.executable, *launcher, "harness.py", "run", *map(str, arguments), "--device", "cpu"],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **variables},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_run_of_two_processes_is_that_of_one_also_while_another_datasets_library_is_installed(
+    tmp_path, accelerator, quiet
+):
+    """accelerate and transformers look for a distribution named `datasets`; the checkout's package has that name."""
+    write_f30k(tmp_path / "data")
+    fake = tmp_path / "site" / "datasets-4.0.0.dist-info"
+    fake.mkdir(parents=True)
+    (fake / "METADATA").write_text("Metadata-Version: 2.1\nName: datasets\nVersion: 4.0.0\n")
+    overrides = {"text.bert": None, "embed_size": 32, "train.batch_size": 8, "train.epochs": 2}
+    sets = [part for key, value in overrides.items() for part in ("--set", f"{key}={json.dumps(value)}")]
+    asked = ["--method", "gpo", "--dataset", "f30k", "--data-root", tmp_path / "data", "--output", tmp_path / "two"]
+    done = launched(*asked, *sets, PYTHONPATH=str(tmp_path / "site"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    (path,) = (tmp_path / "two" / "results" / "records").glob("*.json")
+    two = json.loads(path.read_text())
+    options = RunOptions("gpo", "f30k", tmp_path / "data", overrides=overrides, output=tmp_path / "one")
+    (one,) = run(options, [0], accelerator, quiet)
+    assert two["hardware"]["processes"] == 2
+    assert (path.stem, two["steps"], two["recipe"]) == (one.id, one.steps, json.loads(one.model_dump_json())["recipe"])
+    assert [e["loss"] for e in two["history"]] == pytest.approx([e.loss for e in one.history], rel=1e-3)
+    assert [e["dev_rsum"] for e in two["history"]] == pytest.approx([e.dev_rsum for e in one.history], abs=5)
+
+
+def test_a_batch_that_cannot_be_shared_equally_is_refused(tmp_path, quiet):
+    options = RunOptions("clip", "f30k", tmp_path / "data", "projection", {"train.batch_size": 9}, output=tmp_path)
+    write_f30k(tmp_path / "data", vectors=8)
+    with pytest.raises(RunError, match=r"train\.batch_size=9 .* cannot be divided among 2; .*multiple of 2"):
+        run(options, [0], SimpleNamespace(num_processes=2, is_main_process=True), quiet)

@@ -453,27 +453,6 @@ def test_a_signal_at_any_time_loses_nothing(data, tmp_path, number, code):
     assert metrics("stopped") == metrics("whole")
 
 
-def test_two_processes_train_while_another_datasets_library_is_installed(data, tmp_path):
-    """accelerate and transformers look for a distribution named `datasets`; the checkout's package has that name."""
-    fake = tmp_path / "site" / "datasets-9.9.dist-info"
-    fake.mkdir(parents=True)
-    (fake / "METADATA").write_text("Metadata-Version: 2.1\nName: datasets\nVersion: 9.9\n")
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    base = ["run", "--method", "gpo", "--dataset", "f30k", "--data-root", data, "--output", tmp_path / "out"]
-    done = subprocess.run(
-        [sys.executable, *launcher, "harness.py", *map(str, base), "--device", "cpu", *SMALL],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(tmp_path / "site")},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    (record,) = (tmp_path / "out" / "results" / "records").glob("*.json")
-    record = json.loads(record.read_text())
-    assert record["hardware"]["processes"] == 2
-    assert record["steps"] == 2 * (60 // 8)  # a batch of 8 is that of both together
-
-
 def test_a_new_data_set_from_a_csv(command, tmp_path):
     rows = ["image,caption,split", "a.jpg,one dog,train", "b.jpg,a cat,test", "b.jpg,the cat,test"]
     (tmp_path / "captions.csv").write_text("\n".join(rows))
