@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from benchmarks.compare import BenchmarkComparison
     from benchmarks.job import Job, RunOptions
     from benchmarks.records import ECCVCaption, Metrics
+    from benchmarks.sweep import Failure
 
 console = Console()
 T = TypeVar("T")
@@ -37,13 +38,10 @@ app = typer.Typer(
 data_app = typer.Typer(help="Look at data on disk.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
-MethodName = Annotated[
-    str,
-    typer.Option(
-        "--method", help="A method's name, path/to/file.py[:Class] of your own, or vsd:HOST for one with VSD."
-    ),
-]
-DatasetName = Annotated[str, typer.Option("--dataset", help="A data set's name, or path/to/data.yaml of your own.")]
+METHOD_HELP = "A method's name, path/to/file.py[:Class] of your own, or vsd:HOST for one with VSD."
+DATASET_HELP = "A data set's name, or path/to/data.yaml of your own."
+MethodName = Annotated[str, typer.Option("--method", help=METHOD_HELP)]
+DatasetName = Annotated[str, typer.Option("--dataset", help=DATASET_HELP)]
 DataRoot = Annotated[
     Path | None, typer.Option(envvar="ITM_DATA", help="Folder that holds <name>/precomp or <name>_precomp.")
 ]
@@ -61,13 +59,15 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 
 @app.command(
     epilog="Examples:  python harness.py run --method gpo --dataset demo    "
-    "python harness.py run --method gpo --dataset f30k --data-root DIR --seeds 0,1,2 --set optim.lr=3e-4"
+    "python harness.py run --method gpo --dataset f30k --data-root DIR --seeds 0,1,2 --set optim.lr=3e-4    "
+    "python harness.py run --method gpo,hrem --dataset f30k,coco --seeds 0,1,2 --gpus 0,1    "
+    "python harness.py run --method gpo,hrem --dataset f30k --launcher submitit --slurm partition=gpu"
 )
 def run(
-    method: MethodName,
-    dataset: DatasetName,
+    method: Annotated[str, typer.Option(help=f"{METHOD_HELP} Several, separated by commas, make a sweep.")],
+    dataset: Annotated[str, typer.Option(help=f"{DATASET_HELP} Several, separated by commas.")],
     data_root: DataRoot = None,
-    variant: Variant = None,
+    variant: Annotated[str, typer.Option(help="Variants of the method, separated by commas; default: its first.")] = "",
     seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0",
     set_: Set = [],  # noqa: B006 - typer copies it
     epochs: Epochs = None,
@@ -86,25 +86,39 @@ def run(
     ] = False,
     compile_: Annotated[bool, typer.Option("--compile", help="torch.compile BERT: other bits, less time.")] = False,
     hash_: Hash = "sampled",
+    launcher: Annotated[str, typer.Option(help="local; submitit: a Slurm array; print: the commands.")] = "local",
+    jobs: Annotated[int | None, typer.Option(help="Runs at a time, each in a process of its own.", min=1)] = None,
+    gpus: Annotated[str, typer.Option(help="GPUs of these processes, separated by commas: 0,1.")] = "",
+    slurm: Annotated[list[str], typer.Option(help="An option of sbatch: key=value. Repeatable.")] = [],  # noqa: B006
 ) -> None:
-    """Train a method by its recipe, select on dev, evaluate once on test, file a record. Resumes by itself."""
+    """Train a method by its recipe, select on dev, evaluate once on test, file a record. Resumes by itself.
+
+    Lists make a sweep: every method on every data set, in every variant, with every seed.
+    """
     if features not in ("device", "host", "map", "auto"):
         raise RunError(f"--features {features} is not known; use device, host, map or auto.")
-    options = _options(method, dataset, data_root, variant, set_, epochs, limit, precision, output, fresh, tensorboard)
+    from benchmarks.launch.launcher import Launch, launch
+    from benchmarks.sweep import combinations, sweep_here
+
+    options = _options(method, dataset, data_root, None, set_, epochs, limit, precision, output, fresh, tensorboard)
     chosen = {"features": features, "deterministic": deterministic, "compile": compile_}
     options = replace(options, hash_whole=_whole(hash_), **chosen)
+    every = combinations(options, _parts(method), _parts(dataset), _parts(variant))
     if dry_run:
-        _show_plan(options)
+        for one in every:
+            _show_plan(one)
+        return
+    how = Launch(launcher, jobs, _parts(gpus), slurm, device if launcher != "local" else _device(device))
+    if how.elsewhere:
+        _end_sweep(launch(every, _seeds(seeds), how, console))
         return
     from benchmarks.determinism import deterministic as set_deterministic
     from benchmarks.engine import make_accelerator
-    from benchmarks.run import run as run_job
 
     with set_deterministic(deterministic):
-        accelerator = make_accelerator(_device(device), precision)
+        accelerator = make_accelerator(how.device, precision)
         console.quiet = not accelerator.is_main_process
-        for record in run_job(options, _seeds(seeds), accelerator, console):
-            _show_metrics(record.metrics, f"{record.id}")
+        _end_sweep(sweep_here(every, _seeds(seeds), accelerator, console, lambda r: _show_metrics(r.metrics, r.id)))
 
 
 @app.command(
@@ -570,6 +584,13 @@ def _run_ablation(
     accelerator = make_accelerator(_device(device), precision)
     console.quiet = not accelerator.is_main_process
     run_missing(planned, accelerator, console)
+
+
+def _end_sweep(failures: list[Failure]) -> None:
+    """List what failed. Exit code 2 where all of it was the input, else 1."""
+    if failures:
+        lines = [f"failed: {len(failures)}", *(f"{failure.run.label}: {failure.reason}" for failure in failures)]
+        _stop("\n".join(lines), 2 if all(failure.by_input for failure in failures) else 1)
 
 
 def _options(

@@ -104,14 +104,7 @@ class Trainer:
         self.optimizer = build_optimizer(method, recipe.optim)
         self.checkpoints = TrainingCheckpoints(folder / "checkpoints")
         self.state = TrainingState()
-        self.batches = steps_per_epoch(
-            train, recipe.train.batch_size, recipe.train.drop_last, accelerator.num_processes
-        )
-        if self.batches == 0:
-            raise RunError(
-                f"the training split holds {train.n_texts} captions, fewer than one batch of "
-                f"{recipe.train.batch_size}; use a smaller batch: --set train.batch_size=N."
-            )
+        self.batches = batches_per_epoch(train, recipe, accelerator.num_processes)
         self.begins = {
             name: begin.first_step(self.batches, recipe.train.epochs) for name, begin in recipe.phases.items()
         }
@@ -349,6 +342,17 @@ class Trainer:
         if self.accelerator.is_main_process:
             self.checkpoints.save(self.state.step, self.method, self.optimizer, asdict(self.state))
         self.accelerator.wait_for_everyone()
+
+
+def batches_per_epoch(train: Split, recipe: Recipe, processes: int = 1) -> int:
+    """Training steps of an epoch. Raises RunError where the split is smaller than a batch."""
+    batches = steps_per_epoch(train, recipe.train.batch_size, recipe.train.drop_last, processes)
+    if batches == 0:
+        raise RunError(
+            f"the training split holds {train.n_texts} captions, fewer than one batch of "
+            f"{recipe.train.batch_size}; use a smaller batch: --set train.batch_size=N."
+        )
+    return batches
 
 
 def _tensorboard(folder: Path) -> Any:

@@ -20,11 +20,12 @@ from benchmarks.checkpoint_evaluation import load_ours
 from benchmarks.compare import open_record
 from benchmarks.errors import RunError
 from benchmarks.evaluate import fits
+from benchmarks.finished import joined
 from benchmarks.job import data_fingerprint, portable
 from benchmarks.pair_scores import mean_of
 from benchmarks.provenance import method_code_hash
 from benchmarks.records import Record, RunIdentity, write_record
-from benchmarks.run import joined, measured, member_totals
+from benchmarks.run import measured, member_totals
 from benchmarks.timed_scoring import Scored, score_split_timed
 from datasets.precomp import Split, open_dataset
 from methods.base import Method

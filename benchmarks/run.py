@@ -5,9 +5,8 @@ from __future__ import annotations
 import fcntl
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,45 +25,39 @@ from benchmarks.engine import Trainer, TrainingState
 from benchmarks.errors import NotFiniteError, RunError
 from benchmarks.evaluate import fits
 from benchmarks.feature_placement import place_features
+from benchmarks.finished import DONE, current, ensemble_identity, finished_ensemble, recorded, run_folder
 from benchmarks.job import Job, RunOptions, data_contents
-from benchmarks.judgements import missing_for_judgements, with_judgements
+from benchmarks.judgements import with_judgements
 from benchmarks.pair_scores import Streamed, constant_scores, mean_of
-from benchmarks.records import Details, Epoch, Record, RunIdentity, read_record, record_path, write_record
+from benchmarks.ready import Ready, require_equal_shares
+from benchmarks.records import Details, Epoch, Record, RunIdentity, record_path, write_record
 from benchmarks.scoring import benchmark_results
 from benchmarks.sidecar_files import sidecar_sources
 from benchmarks.timed_scoring import Scored, score_split_timed
 from datasets.precomp import Split
 from methods.base import Method
 
-DONE = "done"  # in a run's folder: the run came to its end here
-
 
 def run(options: RunOptions, seeds: list[int], accelerator: Accelerator, console: Console) -> list[Record]:
     """Train, select, test and record every seed; a variant that is an ensemble trains its members first."""
-    job = Job(options)
-    jobs = jobs_to_train(job)
-    for one in jobs:
-        one.require_files()
-    if missing := missing_for_judgements(job.dataset):
-        console.print(missing, soft_wrap=True)
-    if jobs != [job]:
-        return [_run_ensemble(job, jobs, seed, accelerator, console) for seed in seeds]
-    chosen = seeds if job.trains else seeds[:1]  # without training every seed gives the same
-    return [run_seed(job, seed, accelerator, console) for seed in chosen]
+    ready = Ready(options)
+    ready.say_what_will_be_missing(console)
+    return [run_ready(ready, seed, accelerator, console) for seed in ready.different(seeds)]
 
 
-def jobs_to_train(job: Job) -> list[Job]:
-    """The job itself, or the members of a variant that is an ensemble."""
-    members = job.kind.ensembles.get(job.recipe.variant)
-    return [job] if members is None else [Job(replace(job.options, variant=member)) for member in members]
+def run_ready(ready: Ready, seed: int, accelerator: Accelerator, console: Console) -> Record:
+    """Train, select, test and record one seed."""
+    if ready.is_ensemble:
+        return _run_ensemble(ready.job, ready.members, seed, accelerator, console)
+    return run_seed(ready.job, seed, accelerator, console)
 
 
 def run_seed(job: Job, seed: int, accelerator: Accelerator, console: Console) -> Record:
     """One run, from wherever an earlier, identical command got to; a finished one is only reported."""
-    _require_equal_shares(job, accelerator.num_processes)
+    require_equal_shares(job, accelerator.num_processes)
     identity = job.identity(seed)
-    folder = job.options.output / "runs" / identity.id
-    done = _finished(job, identity, folder, console)
+    folder = run_folder(job, identity)
+    done = _finished(job, identity, console)
     if done is not None:
         return done
     began = time.monotonic()
@@ -82,15 +75,6 @@ def run_seed(job: Job, seed: int, accelerator: Accelerator, console: Console) ->
             write_whole(folder / DONE, lambda file: file.write(job.code_hash.encode()))
     accelerator.free_memory()  # else every seed's model and optimiser stay
     return record
-
-
-def _require_equal_shares(job: Job, processes: int) -> None:
-    size = job.recipe.train.batch_size
-    if size % processes:
-        raise RunError(
-            f"train.batch_size={size} is the batch of all processes together and cannot be divided among {processes}; "
-            f"set train.batch_size to a multiple of {processes}, or start another number of processes."
-        )
 
 
 def _train(
@@ -128,17 +112,17 @@ def _fit_alone(
     return TrainingState()
 
 
-def _finished(job: Job, identity: RunIdentity, folder: Path, console: Console) -> Record | None:
-    """The record of this very run, unless it is to be made anew, its code has changed, or it was made elsewhere."""
-    path = record_path(identity, job.options.results)
-    if job.options.fresh or not path.exists() or not (folder / DONE).exists():
+def _finished(job: Job, identity: RunIdentity, console: Console) -> Record | None:
+    """The record of a run that need not be run again; the console is told either way."""
+    record = recorded(job, identity)
+    if record is None:
         return None
-    record = read_record(path)
-    if record.code_hash != job.code_hash:
+    if current(job, record) is None:
         console.print(
             f"{identity.id}: its record is stale (the code has changed since); running it again", soft_wrap=True
         )
         return None
+    path = record_path(identity, job.options.results)
     console.print(f"{identity.id}: already done, see {path}; --fresh runs it again", soft_wrap=True)
     return record
 
@@ -290,24 +274,19 @@ def _run_ensemble(job: Job, members: list[Job], seed: int, accelerator: Accelera
     """Train the members, then re-score the test split from their encodings and average the matrices in float32."""
     began = time.monotonic()
     records = [run_seed(member, seed, accelerator, console) for member in members]
+    done = finished_ensemble(job, records, seed)
+    if done is not None:
+        console.print(f"{done.id}: already done; --fresh runs it again", soft_wrap=True)
+        return done
     scored, whole = [], fits(job.split("test"), accelerator.device, len(members))
     for member in members:
         method = member.build(seed).to(accelerator.device)
-        load_model(job.options.output / "runs" / member.identity(seed).id / BEST, method)
+        load_model(run_folder(member, member.identity(seed)) / BEST, method)
         size = member.recipe.train.eval_batch_size
         scored.append(score_split_timed(method, member.split("test"), size, accelerator.device, whole=whole))
-    identity = job.identity(seed)
-    recipe = {r.variant: r.recipe for r in records}
-    flags = sorted({*identity.flags, *(f for r in records for f in r.flags), "ensemble"})
-    read = {name: joined(getattr(r, name) for r in records) for name in ("features", "text", "data_fingerprint")}
-    identity = identity.model_copy(update={**read, "recipe": recipe, "flags": tuple(flags)})
+    identity = ensemble_identity(job, records, seed)
     similarity = mean_of([s.similarity for s in scored])
     return _file(job, identity, similarity, member_totals(records, scored), began, accelerator, console)
-
-
-def joined(labels: Iterable[str]) -> str:
-    """Each once, in order."""
-    return " + ".join(dict.fromkeys(labels))
 
 
 def member_totals(records: list[Record], scored: list[Scored]) -> dict[str, Any]:

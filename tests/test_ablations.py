@@ -14,8 +14,8 @@ from benchmarks.ablations.sets import AblationRow, has_recipe, load_set, read_se
 from benchmarks.errors import RunError
 from benchmarks.job import Job, RunOptions
 from benchmarks.provenance import method_code_hash
+from benchmarks.ready import jobs_to_train
 from benchmarks.records import read_records
-from benchmarks.run import jobs_to_train
 from benchmarks.statistics import compare, image_scores
 from datasets.errors import DataError
 from datasets.spec import dataset_names

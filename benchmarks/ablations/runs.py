@@ -13,9 +13,10 @@ from benchmarks.ablations.sets import AblationRow, AblationSet, has_recipe
 from benchmarks.errors import RunError
 from benchmarks.job import Job, RunOptions, portable
 from benchmarks.provenance import method_code_hash
+from benchmarks.ready import jobs_to_train
 from benchmarks.records import Record
 from benchmarks.rows import NEVER_SHOWN
-from benchmarks.run import jobs_to_train, run
+from benchmarks.run import run
 from datasets.spec import find_spec
 from methods.registry import find_method
 
