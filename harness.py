@@ -517,6 +517,37 @@ def audit(
     raise typer.Exit(1 if report.wrong else 0)
 
 
+@app.command(
+    epilog="Examples:  python harness.py rerun gpo-demo-s0    "
+    "python harness.py rerun DIR/records/A.json --data-root DIR --output DIR"
+)
+def rerun(
+    record: Annotated[str, typer.Argument(help="A record: its id, the beginning of it, or the path of its .json.")],
+    results: Results = Path("results"),
+    data_root: DataRoot = None,
+    bert: Annotated[str | None, typer.Option(help="Folder of BERT's weights, where the record's name is none.")] = None,
+    device: Device = None,
+    output: Annotated[Path | None, typer.Option(help="Keep the repetition here; default: thrown away.")] = None,
+) -> None:
+    """Repeat a record from what it stores and compare. Exit code 1 where something differs, with what may be why."""
+    import tempfile
+
+    from benchmarks.compare import open_record
+    from benchmarks.determinism import deterministic
+    from benchmarks.engine import make_accelerator
+    from benchmarks.rerun import options_of
+    from benchmarks.rerun import rerun as repeat
+
+    first = open_record(record, results)
+    with tempfile.TemporaryDirectory() as scratch:
+        options = options_of(first.record, data_root, output or Path(scratch), bert)
+        with deterministic(options.deterministic):
+            _, found = repeat(options, first, make_accelerator(_device(device), options.precision), console)
+    for line in found.lines(first.record.id):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    raise typer.Exit(0 if found.equal else 1)
+
+
 @data_app.command("check")
 def check(dataset: DatasetName, data_root: DataRoot = None) -> None:
     """Say what is there, what is missing, for which methods, and whether shapes, counts and values are right."""
