@@ -339,7 +339,8 @@ def prepare(
     what: Annotated[
         str,
         typer.Option(
-            help="layout, caption_ids, clip, descriptions, sentences, prototypes, graphs, dependencies; with commas."
+            help="layout, caption_ids, regions, clip, descriptions, sentences, prototypes, graphs, dependencies; "
+            "with commas."
         ),
     ] = "sentences,graphs",
     encoder: Annotated[
@@ -357,6 +358,13 @@ def prepare(
         str, typer.Option(help="Of the hub, such as openai, or a file: .safetensors, .bin, .pt.")
     ] = "laion2b_s34b_b79k",
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures; default: its own images/.")] = None,
+    backbone: Annotated[
+        str,
+        typer.Option(help="Of regions: imagenet-resnet152, butd-resnet101, wsl-resnext101, timm:NAME, open_clip:NAME."),
+    ] = "imagenet-resnet152",
+    backbone_weights: Annotated[str, typer.Option(help="A file, pretrained, or none (random).")] = "pretrained",
+    side: Annotated[int, typer.Option(help="Pixels along a side of the backbone's pictures.", min=32)] = 448,
+    cells: Annotated[int, typer.Option(help="Regions along a side of a picture.", min=1)] = 6,
     from_: Annotated[
         list[str],
         typer.Option("--from", help="What layout, caption_ids are made of: FILE or SPLIT=FILE. Repeatable."),
@@ -414,6 +422,10 @@ def prepare(
         clip_model=clip_model,
         clip_weights=clip_weights,
         images=images,
+        backbone=backbone,
+        backbone_weights=backbone_weights,
+        side=side,
+        cells=cells,
         batch_size=_batch_size(batch_size),
         output=output,
         limit=limit,
@@ -549,12 +561,16 @@ def rerun(
 
 
 @data_app.command("check")
-def check(dataset: DatasetName, data_root: DataRoot = None) -> None:
+def check(
+    dataset: DatasetName,
+    data_root: DataRoot = None,
+    images: Annotated[bool, typer.Option("--images", help="Decode every picture, and name the broken ones.")] = False,
+) -> None:
     """Say what is there, what is missing, for which methods, and whether shapes, counts and values are right."""
     from benchmarks.listing import inputs_by_method
     from datasets.check import check_dataset
 
-    report = check_dataset(dataset, data_root, inputs_by_method())
+    report = check_dataset(dataset, data_root, inputs_by_method(), images=images)
     for line in report.lines():
         console.print(line, soft_wrap=True, highlight=False)
     raise typer.Exit(0 if report.ok else 2)

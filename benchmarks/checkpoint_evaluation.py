@@ -16,7 +16,7 @@ from rich.console import Console
 from benchmarks import provenance
 from benchmarks.checkpoint import load_model, read_about
 from benchmarks.errors import RunError
-from benchmarks.job import RunOptions, portable, require_region_dim, run_flags
+from benchmarks.job import RunOptions, portable, regions_label, require_region_dim, run_flags
 from benchmarks.judgements import with_judgements
 from benchmarks.records import Metrics, RunIdentity, write_record
 from benchmarks.run import measured, read_of
@@ -118,7 +118,7 @@ def _identity(
         variant=loaded.variant,
         dataset=spec.name,
         text=method.text_label(method.config),
-        features=method.features_label(method.config, spec.features),
+        features=method.features_label(method.config, regions_label(test.dataset)),
         seed=loaded.seed,
         selection=loaded.selection,
         flags=flags,

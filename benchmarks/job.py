@@ -20,6 +20,7 @@ from benchmarks.scoring import benchmarks_of
 from benchmarks.sidecar_files import SIMULATED, missing_files, require_one_encoder, sidecar_sources
 from datasets.batch import Inputs, Words
 from datasets.errors import DataError
+from datasets.manifest import read_manifest
 from datasets.precomp import Dataset, Split, open_dataset
 from datasets.text import Vocabulary
 from methods.base import Method, MethodConfig
@@ -165,7 +166,7 @@ class Job:
             variant=self.recipe.variant,
             dataset=self.dataset.spec.name,
             text=self.kind.text_label(self.config),
-            features=self.kind.features_label(self.config, self.dataset.spec.features),
+            features=self.kind.features_label(self.config, regions_label(self.dataset)),
             seed=seed if self.trains else None,
             flags=run_flags(self.kind.bare(self.config), self.split("test"), self.options.limit),
             selection=self.selection,
@@ -221,6 +222,12 @@ def portable(values: dict[str, Any], above: str = "") -> dict[str, Any]:
 
 def _last_part(name: str) -> str:
     return Path(name).resolve().name if name and Path(name).exists() else name
+
+
+def regions_label(dataset: Dataset) -> str:
+    """What the region features of a data set are: as `prepare` made them, or as its description says."""
+    manifest = read_manifest(dataset.features_path("test"))
+    return manifest.label if manifest else dataset.spec.features
 
 
 def require_region_dim(config: MethodConfig, dataset: Dataset, who: str) -> None:

@@ -12,8 +12,10 @@ import numpy as np
 from datasets.arrays import open_array
 from datasets.batch import Inputs, Words
 from datasets.captions import Layout
+from datasets.check_pictures import broken_pictures
 from datasets.errors import DataError
 from datasets.manifest import read_manifest
+from datasets.pictures import find_pictures
 from datasets.precomp import Dataset, open_dataset, open_features
 from datasets.scan import differing_rows, non_finite_rows
 from datasets.sidecars import BoxesSidecar, PairsSidecar, Sidecar, find_sidecar, missing_sentence, open_sidecar
@@ -75,11 +77,13 @@ def check_dataset(
     data_root: Path | None = None,
     methods: Mapping[str, Inputs] | None = None,
     tell: Tell = lambda file: None,
+    images: bool = False,
 ) -> CheckReport:
     """Look at every file of a data set, features and sidecars in full, chunk by chunk.
 
     methods: name -> what it reads, to say for whom a missing file matters. tell: called with each file's name before
-    it is read. Raises DataError only where `name_or_yaml` names no data set; all else is in the report.
+    it is read. images: pictures are wanted, and decoded one and all; else it is only looked whether their files are
+    there. Raises DataError only where `name_or_yaml` names no data set; all else is in the report.
     """
     spec = find_spec(name_or_yaml)
     report = CheckReport(spec.name, where=spec.where)
@@ -92,6 +96,7 @@ def check_dataset(
     checker = _Checker(dataset, methods or {}, report, tell)
     for split in spec.splits:
         checker.check_split(split)
+        checker.check_pictures(split, images)
     checker.check_vocabulary()
     return report
 
@@ -116,6 +121,26 @@ class _Checker:
             self._attempt(lambda: self._check_features(split, layout))
         for name in dataset.spec.sidecars:
             self._attempt(lambda name=name: self._check_sidecar(name, split, layout))
+
+    def check_pictures(self, split: str, decode: bool) -> None:
+        try:
+            paths = find_pictures(self.dataset, split)
+        except DataError as error:
+            self._no_pictures(str(error), wanted=decode)
+            return
+        self.report.found.append(f"{paths[0].parent}: {len(paths):,} pictures of {split}")
+        if decode:
+            self.tell(f"pictures of {split}")
+            self.report.problems += broken_pictures(paths)
+
+    def _no_pictures(self, sentence: str, wanted: bool) -> None:
+        """Pictures are optional: only some methods read them."""
+        readers = tuple(name for name, inputs in self.methods.items() if inputs.pixels)
+        missing = Missing(sentence, readers)
+        if wanted and sentence not in self.report.problems:
+            self.report.problems.append(sentence)
+        elif sentence not in self.report.problems and missing not in self.report.missing:
+            self.report.missing.append(missing)
 
     def check_vocabulary(self) -> None:
         path = self.dataset.vocabulary_path()

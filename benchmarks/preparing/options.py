@@ -27,6 +27,8 @@ class PrepareOptions:
     Dependencies: dependency_parser: spacy:MODEL or stanza:FOLDER.
     Layout, caption ids: sources: FILE or SPLIT=FILE; max_captions: kept per picture, None = all, of a shipped data set
     as many as it has. Prototypes: prototypes: how many.
+    Regions: backbone: as GPO's grid.backbone; backbone_weights: a file, pretrained, or none (random); side: pictures
+    are resized to side x side pixels; cells: regions along a side.
     CLIP: clip_model: open_clip's name of a model, or a configuration; clip_weights: their name in the hub, or a file.
     """
 
@@ -53,3 +55,7 @@ class PrepareOptions:
     sources: Sequence[str] = ()
     max_captions: int | None = None
     prototypes: int = PROTOTYPES
+    backbone: str = "imagenet-resnet152"
+    backbone_weights: str = "pretrained"
+    side: int = 448
+    cells: int = 6

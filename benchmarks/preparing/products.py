@@ -8,9 +8,10 @@ from benchmarks.preparing.dependencies import Dependencies
 from benchmarks.preparing.descriptions import Descriptions
 from benchmarks.preparing.graphs import SceneGraphs
 from benchmarks.preparing.prototypes import PrototypeVectors
+from benchmarks.preparing.regions import Regions
 from benchmarks.preparing.sentences import SentenceVectors
 
 PRODUCTS: dict[str, type[Product]] = {
     product.name: product
-    for product in (CLIPVectors, Descriptions, SentenceVectors, PrototypeVectors, SceneGraphs, Dependencies)
+    for product in (Regions, CLIPVectors, Descriptions, SentenceVectors, PrototypeVectors, SceneGraphs, Dependencies)
 }
