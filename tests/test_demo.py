@@ -420,6 +420,30 @@ def test_generated_once(tmp_path, monkeypatch):
     assert [path.name for path in root.parent.iterdir()] == [root.name]
 
 
+@pytest.mark.parametrize(
+    "damage", [lambda f: f.write_text("half"), lambda f: f.write_text("complexe"), lambda f: f.unlink()]
+)
+def test_a_damaged_copy_is_made_anew(tmp_path, monkeypatch, damage):
+    monkeypatch.setattr(demo, "write_demo", write_tiny)
+    root = demo.ensure_demo(tmp_path)
+    damage(root / "demo" / "file")
+    assert demo.ensure_demo(tmp_path) == root
+    assert (root / "demo" / "file").read_text() == "complete"
+    assert [path.name for path in tmp_path.iterdir()] == [root.name]
+
+
+def test_a_copy_with_other_times_is_not(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(demo, "write_demo", lambda folder: (calls.append(folder), write_tiny(folder)))
+    root = demo.ensure_demo(tmp_path)
+    os.utime(root / "demo" / "file", (1, 1))
+    assert demo.ensure_demo(tmp_path) == root
+    assert len(calls) == 1
+    (root / "files.json").write_text("[]")
+    demo.ensure_demo(tmp_path)
+    assert len(calls) == 2
+
+
 def test_a_changed_generator_has_another_folder(tmp_path):
     (tmp_path / "scenes.py").write_text("SIZE = 1\n")
     before = demo.source_hash(tmp_path)

@@ -17,6 +17,7 @@ import uuid
 from pathlib import Path
 
 from datasets.cache import default_cache
+from datasets.demo.seal import intact, seal
 from datasets.demo.write import write_demo
 from datasets.errors import DataError
 
@@ -28,18 +29,20 @@ def ensure_demo(cache: Path | None = None) -> Path:
     """The data root that holds demo/precomp and demo/images, generated where it is not there yet.
 
     cache: where data roots are kept; default: $ITM_CACHE, or ~/.cache/itm-harness. The root's name holds a hash of the
-    generator, so that a changed generator never serves old data. An interrupted run leaves nothing behind, and of
-    several processes at once all end with one complete copy. Raises DataError where the folder cannot be written.
+    generator, so that a changed generator never serves old data, and a copy that was damaged is made anew. An
+    interrupted run leaves nothing behind, and of several processes at once all end with one complete copy. Raises
+    DataError where the folder cannot be written.
     """
     cache = cache or default_cache()
     root = cache / f"demo-{source_hash()}"
-    if root.is_dir():
+    if intact(root):
         return root
     part = cache / f".demo-{uuid.uuid4().hex}.part"
     try:
         part.mkdir(parents=True)
         _remove_abandoned(cache)
         write_demo(part)
+        seal(part)
         _publish(part, root)
     except OSError as error:
         raise DataError(
@@ -68,7 +71,11 @@ def _remove_abandoned(cache: Path) -> None:
 
 
 def _publish(part: Path, root: Path) -> None:
-    """Give a complete folder its name, unless a faster process has: it has written the same."""
+    """Give a complete folder its name, unless a faster process has: it has written the same. A damaged one goes."""
+    if root.exists() and not intact(root):
+        damaged = root.with_name(f".demo-{uuid.uuid4().hex}.part")
+        root.rename(damaged)
+        shutil.rmtree(damaged, ignore_errors=True)
     try:
         part.rename(root)
     except OSError as error:
