@@ -577,18 +577,16 @@ def check(
 
 
 def _show_bench(record: BenchRecord) -> None:
-    columns = ("phases begun", "pairs/s", "ms", "plain, ms", *record.step_times[0].phase_milliseconds, "matrix share")
-    rows = [
-        (
-            ", ".join(one.phases) or "none",
-            f"{one.samples_per_second:.1f}",
-            f"{one.milliseconds:.0f}",
-            "" if one.plain_milliseconds is None else f"{one.plain_milliseconds:.0f}",
-            *(f"{value:.0f}" for value in one.phase_milliseconds.values()),
-            f"{100 * one.matrix_share:.0f} %",
-        )
-        for one in record.step_times
-    ]
+    quantities = {
+        "pairs per second": lambda one: f"{one.samples_per_second:.1f}",
+        "fast step, ms": lambda one: f"{one.milliseconds:.0f}",
+        "plain step, ms": lambda one: "" if one.plain_milliseconds is None else f"{one.plain_milliseconds:.0f}",
+        "share of the matrix rate": lambda one: f"{100 * one.matrix_share:.0f} %",
+    }
+    for phase in record.step_times[0].phase_milliseconds if record.step_times else ():
+        quantities[f"{phase}, ms"] = lambda one, phase=phase: f"{one.phase_milliseconds[phase]:.0f}"
+    rows = [(name, *(tell(one) for one in record.step_times)) for name, tell in quantities.items()]
+    columns = ("", *(f"phases begun: {', '.join(one.phases) or 'none'}" for one in record.step_times))
     _show_table(columns, rows, f"{record.method}, {record.text}, batch {record.batch}, {record.precision}")
 
 

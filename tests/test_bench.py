@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from benchmarks.bench import measure, rates, shapes
 from benchmarks.bench.measure import BenchOptions, chosen_methods
@@ -23,6 +24,7 @@ from benchmarks.references.ranks import reference_ranks
 from datasets.augment import Augmentation
 from datasets.batch import Inputs, WordPieces
 from datasets.draws import Draws
+from harness import app
 from methods.registry import find_method, method_names
 
 ROOT = Path(__file__).parent.parent
@@ -91,6 +93,11 @@ def test_operations_are_those_of_the_matrix_products(record):
     assert one.operations == projections + similarity
 
 
+def test_a_guest_is_measured_on_a_host_of_its_own():
+    options = dataclasses.replace(TINY, text="bigru", plain=False)
+    assert measure.measure("vsd:hrem", options).variant == "hrem-dagger"
+
+
 def test_text_encoders_are_chosen():
     assert measure.measure("gpo", dataclasses.replace(TINY, text="bigru", plain=False)).text == "BiGRU"
     assert measure.measure("gsmn", dataclasses.replace(TINY, text="bert", plain=False)).text == "BERT"
@@ -101,10 +108,27 @@ def test_features_are_half_as_large_under_bf16():
     assert found.features == "bfloat16 on cpu"
 
 
-@pytest.mark.parametrize("change", [{"dataset": "f31k"}, {"text": "gru"}, {"precision": "fp16"}])
+@pytest.mark.parametrize("change", [{"dataset": "f31k"}, {"text": "gru"}, {"precision": "fp16"}, {"device": "tpu"}])
 def test_what_is_not_known_is_refused(change):
     with pytest.raises(RunError, match=f"--{next(iter(change))} {next(iter(change.values()))} is not known"):
         BenchOptions(**change)
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert BenchOptions(device="cuda:0").device == "cuda:0"
+    with pytest.raises(RunError, match="--device cuda:1: there is no such CUDA device"):
+        BenchOptions(device="cuda:1")
+
+
+def test_the_command_measures_shows_and_writes_the_page(tmp_path):
+    done = CliRunner().invoke(app, ["bench", "--method", "clip", "--images", "4", "--results", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert "plain step, ms" in done.output
+    written = (tmp_path / "BENCHMARKS.md").read_text()
+    again = CliRunner().invoke(app, ["bench", "--table", "--results", str(tmp_path)])
+    assert again.exit_code == 0, again.output
+    assert (tmp_path / "BENCHMARKS.md").read_text() == written == page(read_bench(tmp_path))
 
 
 def test_a_batch_larger_than_the_data_is_refused():

@@ -75,6 +75,11 @@ class BenchOptions:
         ):
             if value not in known:
                 raise RunError(f"--{name} {value} is not known to bench; use {', '.join(known)}.")
+        kind, _, index = self.device.partition(":")
+        if kind not in ("cpu", "cuda") or not (index or "0").isdecimal():
+            raise RunError(f"--device {self.device} is not known to bench; use cpu, cuda or cuda:N.")
+        if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+            raise RunError(f"--device {self.device}: there is no such CUDA device here; use --device cpu.")
 
 
 def chosen_methods(text: str) -> list[str]:
@@ -86,7 +91,7 @@ def measure(name: str, options: BenchOptions) -> BenchRecord:
     """Measure one method. Raises MethodError or RunError where it, or an option, is not known."""
     device = torch.device(options.device)
     entry = find_method(name, VARIANTS.get(name))
-    recipe = _recipe(entry, options)
+    recipe = _recipe(entry, VARIANTS.get(name), options)
     config = entry.method.sized(recipe.config, SyntheticSizes(SHAPES[options.dataset]))
     on_gpu, bf16 = device.type == "cuda", options.precision == "bf16"
     batch = options.batch or (recipe.train.batch_size if on_gpu else 16)
@@ -136,9 +141,8 @@ def measure(name: str, options: BenchOptions) -> BenchRecord:
     )
 
 
-def _recipe(entry: Entry, options: BenchOptions) -> Recipe:
+def _recipe(entry: Entry, variant: str | None, options: BenchOptions) -> Recipe:
     """The method's recipe for the data set, with a text encoder of random weights."""
-    variant = VARIANTS.get(entry.name)
     recipe = resolve_entry(entry, options.dataset, variant)
     bert = options.text == "bert" or (options.text == "recipe" and recipe.config.text.bert is not None)
     overrides: dict[str, Any] = {"text.bert": "bert-base-uncased", "text.bert_sizes": BERT}
