@@ -134,13 +134,14 @@ class _Checker:
             self.report.problems += broken_pictures(paths)
 
     def _no_pictures(self, sentence: str, wanted: bool) -> None:
-        """Pictures are optional: only some methods read them."""
+        """Pictures are optional: they are missed where they are asked for, or where a method reads them."""
         readers = tuple(name for name, inputs in self.methods.items() if inputs.pixels)
-        missing = Missing(sentence, readers)
-        if wanted and sentence not in self.report.problems:
+        if sentence in self.report.problems:
+            return
+        if wanted:
             self.report.problems.append(sentence)
-        elif sentence not in self.report.problems and missing not in self.report.missing:
-            self.report.missing.append(missing)
+        elif readers and all(missing.sentence != sentence for missing in self.report.missing):
+            self.report.missing.append(Missing(sentence, readers))
 
     def check_vocabulary(self) -> None:
         path = self.dataset.vocabulary_path()

@@ -56,7 +56,7 @@ def find_pictures(dataset: Illustrated, split: str, images: Path | None = None) 
     if missing:
         raise DataError(
             f"{folder} lacks {len(missing):,} of the {len(ids):,} pictures of {split} ({_first(missing)}); "
-            f"put them there, or name their folder: images: DIR in a data set YAML of your own, or prepare's --images DIR."
+            f"put them there, or name their folder: images: DIR in a data set YAML of your own (prepare: --images DIR)."
         )
     found = [folder / names[image] for image in ids]
     _refuse_links(folder, found)
