@@ -80,6 +80,18 @@ def test_a_gallery_holds_captions_owners_pictures_and_boxes(data):
         assert shown.size == Image.open(path).size
 
 
+def test_drawings_keep_their_pixels_and_photos_become_small(data):
+    gallery = open_gallery("f30k", data)
+    drawing = Image.new("RGB", (96, 96), (62, 66, 78))
+    drawing.paste((244, 136, 32), (20, 30, 50, 60))
+    drawing.save(gallery.pictures[1])
+    noise = np.random.default_rng(0).integers(256, size=(96, 96, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(gallery.pictures[3])
+    drawn, photo = (base64.b64decode(packed_gallery(gallery)["pictures"][i]) for i in (1, 3))
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(drawn))), np.asarray(drawing))
+    assert len(photo) < 0.6 * noise.size
+
+
 def test_large_pictures_are_made_smaller(data):
     gallery = open_gallery("f30k", data)
     Image.new("RGB", (1000, 500), "red").save(gallery.pictures[0])

@@ -55,7 +55,7 @@ class Strip:
 
 @dataclass(frozen=True)
 class Line:
-    """A row. seeds: how many. text: its text encoder. found: lower-case text that the search box looks in."""
+    """A row. name: method and variant. text: its text encoder. cells: as the board's heads."""
 
     key: str
     name: str

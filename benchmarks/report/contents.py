@@ -88,7 +88,6 @@ def _charts(
     bounds = [next(cell for cell in cells if isinstance(cell, Interval)) for cells in table.rows]
     return {
         "name": section.title,
-        "images": section.about["images"],
         "rows": [
             row_series(section.title, row, _label(row, text), (b.low, b.high), details, styles[key_of(row)])
             for row, text, b in zip(rows, shown, bounds, strict=True)

@@ -22,7 +22,7 @@ from benchmarks.retrieval import Gallery, open_gallery
 from benchmarks.rows import Run
 
 TEMPLATES = Path(__file__).parent / "templates"
-SCRIPTS = ("page.js", "boards.js", "charts.js", "viewer.js", "main.js")  # one program, in this order
+SCRIPTS = ("page.js", "boards.js", "charts.js", "retrieval.js", "viewer.js", "main.js")  # one program, in this order
 EMBEDDED = "demo"  # its pictures are drawn here and may be published
 
 

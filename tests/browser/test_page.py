@@ -201,7 +201,7 @@ def test_an_address_can_be_shared(open_page):
 
 
 def test_an_address_that_means_nothing_is_harmless(open_page):
-    page = open_page("#view?run=none&direction=sideways&query=-7&against=%3Cb%3E")
+    page = open_page("#view?run=none&direction=constructor&query=-7&against=%3Cb%3E")
     assert page.locator(".query h3").inner_text() == "Picture 0"
     page = open_page("#view?run=second&direction=i2t&query=99999")
     assert page.locator(".query h3").inner_text() == "Picture 11"
