@@ -137,10 +137,10 @@ def test_two_processes_train_like_one(trained, name):
     for process in two:
         assert process["losses"][0] == pytest.approx(one["losses"][0], rel=1e-6)
         assert [terms["total"] for terms in process["losses"]] == pytest.approx(
-            [terms["total"] for terms in one["losses"]], rel=1e-3
+            [terms["total"] for terms in one["losses"]], rel=1e-6
         )
         for key, values in one["encodings"].items():
-            torch.testing.assert_close(process["encodings"][key], values, rtol=0, atol=1e-3)
+            torch.testing.assert_close(process["encodings"][key], values, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", RUNS)
