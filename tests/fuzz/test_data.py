@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.matrix_file import evaluate_matrix_file
+from datasets.annotations import collect, read_annotations
 from datasets.arrays import to_tensor
 from datasets.captions import read_layout
 from datasets.graphs import read_graphs, relation_numbers
@@ -163,3 +164,44 @@ def test_similarity_matrices(tmp_path, content):
     path = tmp_path / "sims.npy"
     path.write_bytes(content)
     assert answered(lambda: evaluate_matrix_file(path, "f30k-1k"), path)
+
+
+KARPATHY = {
+    "images": [
+        {
+            "filename": "a.jpg",
+            "filepath": "x",
+            "split": "train",
+            "imgid": 0,
+            "sentences": [{"raw": "a dog", "sentid": 1}],
+        },
+        {"filename": "b.jpg", "split": "test", "imgid": 1, "sentences": [{"raw": "a man"}, {"raw": "two men"}]},
+    ]
+}
+COCO = {
+    "images": [{"id": 7, "file_name": "a.jpg"}, {"id": 8, "file_name": "b.jpg"}],
+    "annotations": [{"id": 1, "image_id": 7, "caption": "a dog"}, {"id": 2, "image_id": 8, "caption": "a man"}],
+}
+TABLE = b'image,caption,split,image_id\na.jpg,a dog,train,7\nb.jpg,"a man, two dogs",test,8\n'
+
+
+@fuzzed
+@given(
+    content=altered(KARPATHY).map(lambda v: json.dumps(v).encode())
+    | altered(COCO).map(lambda v: json.dumps(v).encode())
+    | JSON
+    | TEXT,
+    split=st.sampled_from([None, "train"]),
+)
+def test_annotations(tmp_path, content, split):
+    path = tmp_path / "dataset.json"
+    path.write_bytes(content)
+    answered(lambda: collect(read_annotations(path, split)), path)
+
+
+@fuzzed
+@given(content=damaged(TABLE) | TEXT | st.just(b"image,caption\n" + b'"' * 200_000))
+def test_tables_of_captions(tmp_path, content):
+    path = tmp_path / "captions.csv"
+    path.write_bytes(content)
+    answered(lambda: collect(read_annotations(path)), path)
