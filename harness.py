@@ -302,10 +302,10 @@ def bench(
     compile_: Annotated[bool, typer.Option("--compile", help="torch.compile BERT.")] = False,
     steps: Annotated[int, typer.Option(help="Steps to average over.", min=1)] = 2,
     batch: Annotated[
-        int | None, typer.Option(help="Pairs of a step; default: 16, on a GPU the recipe's.", min=2)
+        int | None, typer.Option(help="Pairs of a step; default: 8, on a GPU the recipe's.", min=2)
     ] = None,
     images: Annotated[
-        int | None, typer.Option(help="Images of the gallery; default: 40, on a GPU 2,000.", min=2)
+        int | None, typer.Option(help="Images of the gallery; default: 20, on a GPU 2,000.", min=2)
     ] = None,
     plain: Annotated[bool, typer.Option(help="Time the plain path too (slow).")] = True,
     beside: Annotated[str, typer.Option(help="What else runs on the machine, for the record.")] = "",

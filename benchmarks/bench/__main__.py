@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--precision", default="fp32", help="fp32 or bf16")
     parser.add_argument("--compile", action="store_true", help="torch.compile BERT")
     parser.add_argument("--steps", type=int, default=2)
-    parser.add_argument("--batch", type=int, help="default: 16 on a CPU, else the recipe's")
+    parser.add_argument("--batch", type=int, help="default: 8 on a CPU, else the recipe's")
     parser.add_argument("--images", type=int, help="images to choose from and to evaluate")
     parser.add_argument("--beside", default="", help="what else runs on the machine, for the record")
     parser.add_argument("--output", type=Path, default=Path("results"))

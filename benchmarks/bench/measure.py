@@ -52,7 +52,7 @@ class BenchOptions:
     """What is measured, and how long.
 
     text: recipe = the method's own encoder. batch, images: None = for the device: on a GPU the recipe's batch and 2,000
-    images, on a CPU 16 pairs and 40 images. plain: measure the plain path too. beside: what else runs on the machine.
+    images, on a CPU 8 pairs and 20 images. plain: measure the plain path too. beside: what else runs on the machine.
     """
 
     dataset: str = "f30k"
@@ -94,9 +94,9 @@ def measure(name: str, options: BenchOptions) -> BenchRecord:
     recipe = _recipe(entry, VARIANTS.get(name), options)
     config = entry.method.sized(recipe.config, SyntheticSizes(SHAPES[options.dataset]))
     on_gpu, bf16 = device.type == "cuda", options.precision == "bf16"
-    batch = options.batch or (recipe.train.batch_size if on_gpu else 16)
+    batch = options.batch or (recipe.train.batch_size if on_gpu else 8)
     inputs = entry.method.bare(config).inputs()
-    split = synthetic_split(options.dataset, inputs, options.images or (2000 if on_gpu else 40))
+    split = synthetic_split(options.dataset, inputs, options.images or (2000 if on_gpu else 20))
     if batch > split.n_texts:
         raise RunError(f"a batch of {batch} needs more than {split.n_images} images; raise --images, or lower --batch.")
     held = _held(split, options.dataset, inputs, device, bf16)
