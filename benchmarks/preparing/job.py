@@ -78,7 +78,7 @@ class Job:
 
     def say(self, line: str) -> None:
         """A line for the user."""
-        self.console.print(line, soft_wrap=True, highlight=False)
+        self.console.print(line, soft_wrap=True, highlight=False, markup=False)
 
     def _write(self, path: Path, content: Content, manifest: Manifest) -> None:
         step = content.step
