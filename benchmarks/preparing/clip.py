@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -59,7 +60,7 @@ class Pictures:
 
     paths: Sequence[Path]
     encoder: CLIPEncoder
-    step: int = STEP
+    step: ClassVar[int] = STEP
 
     @property
     def manifest(self) -> Manifest:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 from benchmarks.preparing.content import PREPARED, Product, Target, encoded_manifest
 from benchmarks.preparing.dependency_parsers import DependencyParser, open_parser
@@ -42,7 +43,7 @@ class Pairs:
 
     captions: Sequence[str]
     parser: DependencyParser
-    step: int = STEP
+    step: ClassVar[int] = STEP
 
     @property
     def manifest(self) -> Manifest:

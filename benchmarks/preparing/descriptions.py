@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 from benchmarks.preparing.content import PREPARED, Product, Source, Target, encoded_manifest, shown
 from benchmarks.preparing.describers import Describer, open_describer
@@ -99,7 +100,7 @@ class Texts:
     """(images,) a line of text per image, from the file of answers."""
 
     answers: Path
-    step: int = 1024
+    step: ClassVar[int] = 1024
 
     @property
     def manifest(self) -> Manifest:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -116,7 +117,7 @@ class Entities:
     graphs: Sequence[Graph]
     encoder: SentenceEncoder
     source: str = ""
-    step: int = STEP
+    step: ClassVar[int] = STEP
 
     @property
     def manifest(self) -> Manifest:
@@ -143,7 +144,7 @@ class Relations:
     graphs: Sequence[Graph]
     numbers: Mapping[str, int]
     source: str = ""
-    step: int = STEP
+    step: ClassVar[int] = STEP
 
     @property
     def manifest(self) -> Manifest:

@@ -34,6 +34,8 @@ def _plain(console: Console, name: str, total: int, done: int) -> Callable[[int]
             return
         shown = now
         left = (total - rows) * (now - began) / max(rows - done, 1) / 60
-        console.print(f"{name}: {rows:,} of {total:,}, {left:.1f} min left", soft_wrap=True, highlight=False, markup=False)
+        console.print(
+            f"{name}: {rows:,} of {total:,}, {left:.1f} min left", soft_wrap=True, highlight=False, markup=False
+        )
 
     return tell

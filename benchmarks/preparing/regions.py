@@ -9,10 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.preparing.clip import shown
-from benchmarks.preparing.content import Content, Product, Target, fingerprint
+from benchmarks.preparing.content import Content, Product, Target, encoded_manifest, fingerprint, shown
 from benchmarks.preparing.grid_extractor import GridExtractor
-from benchmarks.preparing.sentences import encoded_manifest
 from datasets.grid import cell_boxes, picture_sizes
 from datasets.manifest import Manifest
 from datasets.pictures import find_pictures

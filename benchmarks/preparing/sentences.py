@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -53,7 +54,7 @@ class Sentences:
     texts: Sequence[str]
     encoder: SentenceEncoder
     source: str = ""
-    step: int = STEP
+    step: ClassVar[int] = STEP
 
     @property
     def manifest(self) -> Manifest:
