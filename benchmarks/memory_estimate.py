@@ -7,7 +7,10 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from benchmarks.evaluate import fits
 from benchmarks.job import Job
+from benchmarks.pair_scores import IMAGE_CHUNK, TEXT_CHUNK
+from datasets.precomp import Split
 from methods.base import Method, Progress
 
 FEW, MORE = 4, 8  # pairs in the two small batches that are measured
@@ -25,13 +28,20 @@ def expected_memory(job: Job) -> dict[str, int]:
     size = job.recipe.train.batch_size
     test = job.split("test")
     if not job.trains:
-        return {"weights": weights, "test similarities": 4 * test.n_images * test.n_texts}
+        return {"weights": weights, **_similarities(test)}
     return {
         "weights, gradients, optimiser": weights + 3 * trained,  # Adam keeps two moments
         f"activations of {size} pairs": _activations(method, job, size),
         "a batch": size * _batch_bytes(job) // MORE,
-        "test similarities": 4 * test.n_images * test.n_texts,
+        **_similarities(test),
     }
+
+
+def _similarities(test: Split) -> dict[str, int]:
+    """Bytes of the whole matrix, or of a block of it where it is streamed."""
+    if fits(test, torch.device("cpu")):
+        return {"test similarities": 4 * test.n_images * test.n_texts}
+    return {"a block of the test similarities (together they would not fit)": 4 * IMAGE_CHUNK * TEXT_CHUNK}
 
 
 def _bytes(parameters: Iterable[Tensor]) -> int:

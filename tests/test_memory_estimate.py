@@ -2,6 +2,7 @@
 
 import pytest
 
+from benchmarks import evaluate
 from benchmarks.job import Job, RunOptions
 from benchmarks.memory_estimate import expected_memory
 from tests.trees import write_f30k
@@ -28,3 +29,11 @@ def test_activations_grow_with_the_batch(job, tmp_path):
     few, many = expected_memory(job), expected_memory(larger)
     assert many["activations of 32 pairs"] >= 4 * few["activations of 8 pairs"]
     assert many["a batch"] == 4 * few["a batch"]
+
+
+def test_a_matrix_that_would_not_fit_is_not_counted(job, monkeypatch):
+    assert expected_memory(job)["test similarities"] == 4 * 12 * 60
+    monkeypatch.setattr(evaluate, "free_memory", lambda device: 0)
+    streamed = expected_memory(job)
+    assert "test similarities" not in streamed
+    assert streamed["a block of the test similarities (together they would not fit)"] == 4 * 512 * 5000
