@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from benchmarks.ablations.report import write_ablations
 from benchmarks.audit_data import DataAtHand
+from benchmarks.bench.page import write_page
 from benchmarks.compare import find_record
 from benchmarks.divergence import collapse
 from benchmarks.errors import RunError
@@ -23,6 +24,7 @@ from benchmarks.formats import FORMATS
 from benchmarks.leaderboard import current_code_hash, write_leaderboard
 from benchmarks.protocol import direction_metrics
 from benchmarks.records import Details, Direction, Metrics, Record, read_details_beside, read_record, record_files
+from benchmarks.report.render import write_report
 from benchmarks.studies.report import write_studies
 from benchmarks.transfer import write_transfer
 from datasets.errors import DataError
@@ -41,6 +43,8 @@ TABLES: dict[str, Callable[[Path], object]] = {  # a generated file -> what writ
     "ABLATIONS.md": write_ablations,
     "TRANSFER.md": write_transfer,
     "STUDIES.md": write_studies,
+    "BENCHMARKS.md": write_page,
+    "index.html": write_report,
 }
 
 
@@ -227,14 +231,13 @@ def _audit_tables(results_dir: Path, report: Report) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / "results"
         copy.mkdir()
-        for part in ("records", "studies"):
-            if (results_dir / part).is_dir():
-                shutil.copytree(results_dir / part, copy / part)
+        for part in (path for path in results_dir.iterdir() if path.is_dir()):
+            shutil.copytree(part, copy / part.name)
         for name in there:
             try:
                 TABLES[name](copy)
                 same = (copy / name).read_bytes() == (results_dir / name).read_bytes()
-            except (RunError, OSError) as error:
+            except (RunError, DataError, OSError) as error:
                 report.wrong.append(f"{results_dir / name} cannot be made anew: {error}")
                 continue
             if not same:
