@@ -111,6 +111,7 @@ class Process:
             if moment():
                 os.kill(self.pid, signal.SIGKILL)
                 return self.wait() == -signal.SIGKILL
+            time.sleep(0.0005)  # between two looks: the run needs the processor more
         return False
 
     def said(self) -> str:
