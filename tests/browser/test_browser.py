@@ -197,7 +197,7 @@ def test_an_address_can_be_shared(open_page):
     again = open_page("#" + page.url.partition("#")[2])
     for part in (".query", ".answers"):
         assert again.locator(part).inner_text() == page.locator(part).inner_text()
-    assert again.evaluate("document.querySelector('#viewer').getBoundingClientRect().top") < 900
+    again.wait_for_function("document.querySelector('#viewer').getBoundingClientRect().top < 100")  # scrolls smoothly
 
 
 def test_an_address_that_means_nothing_is_harmless(open_page):
