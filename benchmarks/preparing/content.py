@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,7 @@ class Target:
     alone: bool = False
 
 
-class Product:
+class Product(ABC):
     """Something that prepare makes: a --what. name: on the command line."""
 
     name: str
@@ -70,9 +71,9 @@ class Product:
     def __init__(self, job: Job) -> None:
         self.job = job
 
+    @abstractmethod
     def targets(self) -> list[Target]:
         """The files, in the order in which they are made."""
-        raise NotImplementedError
 
     def target(self, split: str, sidecar: str, content: Callable[[], Content], **details: object) -> Target:
         """A file of a split that a sidecar reads."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -40,7 +41,7 @@ def open_describer(name: str, options: PrepareOptions, models: Models) -> Descri
     return Chat(folder, Path(name).resolve().name, options.prompt, options.batch_size)
 
 
-class Describer:
+class Describer(ABC):
     """Asks a model one question about each picture; greedy, so that the same picture gets the same answer.
 
     kind: the set of descriptions that it writes. folder, name: of the model. question: a task or a prompt.
@@ -77,8 +78,9 @@ class Describer:
         batches = self._batch.over(paths, _device(), lambda batch: self._answers([open_picture(p) for p in batch]))
         return [answer for _, answers in batches for answer in answers]
 
+    @abstractmethod
     def _answers(self, pictures: list[Image]) -> list[dict[str, Any]]:
-        raise NotImplementedError
+        """What the model says of each picture, a mapping that goes into a JSON line."""
 
     @torch.no_grad()
     def _generate(self, inputs: Any, longest: int, **options: Any) -> torch.Tensor:
