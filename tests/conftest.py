@@ -51,3 +51,14 @@ def quiet():
     import io
 
     return Console(file=io.StringIO(), width=200)
+
+
+@pytest.fixture
+def direct(tiny_clip):
+    """open_clip itself: the model with its weights, the validation transformation and the tokenizer."""
+    import open_clip
+
+    configuration, weights = tiny_clip
+    open_clip.add_model_config(configuration)
+    model, _, transform = open_clip.create_model_and_transforms(configuration.stem, pretrained=str(weights))
+    return model.eval(), transform, open_clip.get_tokenizer(configuration.stem)

@@ -1,7 +1,6 @@
 """CLIP vectors are those that open_clip computes, whatever is encoded together."""
 
 import numpy as np
-import open_clip
 import pytest
 import torch
 from PIL import Image
@@ -17,15 +16,6 @@ TEXTS = ["A red dog waits near the beach .", "two men", "A RED dog, waits near t
 @pytest.fixture
 def encoder(tiny_clip):
     return CLIPEncoder(*map(str, tiny_clip))
-
-
-@pytest.fixture
-def direct(tiny_clip):
-    """open_clip itself: the model with its weights, the validation transformation and the tokenizer."""
-    configuration, weights = tiny_clip
-    open_clip.add_model_config(configuration)
-    model, _, transform = open_clip.create_model_and_transforms(configuration.stem, pretrained=str(weights))
-    return model.eval(), transform, open_clip.get_tokenizer(configuration.stem)
 
 
 @pytest.fixture

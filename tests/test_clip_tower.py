@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import open_clip
 import pytest
 import torch
 from PIL import Image
@@ -28,14 +27,6 @@ TEXTS = ["A red dog waits near the beach .", "two men", "word " * 40]
 @pytest.fixture(scope="module")
 def config(tiny_clip):
     return CLIPConfig(embed_size=24, tower=TowerConfig(model=str(tiny_clip[0]), weights=str(tiny_clip[1]), side=32))
-
-
-@pytest.fixture
-def direct(tiny_clip):
-    configuration, weights = tiny_clip
-    open_clip.add_model_config(configuration)
-    model, _, transform = open_clip.create_model_and_transforms(configuration.stem, pretrained=str(weights))
-    return model.eval(), transform, open_clip.get_tokenizer(configuration.stem)
 
 
 @pytest.fixture
