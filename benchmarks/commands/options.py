@@ -1,0 +1,99 @@
+"""Options that several commands share, and what their values mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from benchmarks.errors import RunError
+
+if TYPE_CHECKING:
+    from benchmarks.job import RunOptions
+
+T = TypeVar("T")
+
+METHOD_HELP = "A method's name, path/to/file.py[:Class] of your own, or vsd:HOST for one with VSD."
+DATASET_HELP = "A data set's name, or path/to/data.yaml of your own."
+MethodName = Annotated[str, typer.Option("--method", help=METHOD_HELP)]
+DatasetName = Annotated[str, typer.Option("--dataset", help=DATASET_HELP)]
+DataRoot = Annotated[
+    Path | None, typer.Option(envvar="ITM_DATA", help="Folder that holds <name>/precomp or <name>_precomp.")
+]
+Variant = Annotated[str | None, typer.Option(help="A variant of the method; default: its first.")]
+Set = Annotated[list[str], typer.Option("--set", help="Override a recipe value: key=value. Repeatable.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; default: a GPU if there is one.")]
+Precision = Annotated[str, typer.Option(help="fp32, or bf16 for mixed precision.")]
+Epochs = Annotated[int | None, typer.Option(help="Override the number of epochs.", min=1)]
+Limit = Annotated[int | None, typer.Option(help="Smoke run on the first N images; never on the leaderboard.", min=2)]
+Output = Annotated[Path, typer.Option(help="Folder that gets results/ and runs/.")]
+Results = Annotated[Path, typer.Option("--results", help="Folder that holds records/.")]
+Hash = Annotated[str, typer.Option("--hash", help="Of files over 1 GB: sampled blocks, or full, from end to end.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def run_options(
+    method: str, dataset: str, set_: list[str], precision: str, epochs: int | None = None, **others: Any
+) -> RunOptions:
+    """The options of a run; others: by the names of their fields. Raises RunError on an unknown precision."""
+    from benchmarks.job import RunOptions
+
+    if precision not in ("fp32", "bf16"):
+        raise RunError(f"--precision {precision} is not known; use fp32 or bf16.")
+    return RunOptions(method, dataset, overrides=recipe_overrides(set_, epochs), precision=precision, **others)
+
+
+def recipe_overrides(set_: list[str], epochs: int | None) -> dict[str, Any]:
+    """What --set and --epochs override: dotted recipe key -> value."""
+    from methods.recipe import parse_override
+
+    return dict(parse_override(text) for text in set_) | ({"train.epochs": epochs} if epochs else {})
+
+
+def hash_whole(hash_: str) -> bool:
+    """Are large files to be hashed from end to end? Raises RunError on another word."""
+    if hash_ not in ("sampled", "full"):
+        raise RunError(f"--hash {hash_} is not known; use sampled or full.")
+    return hash_ == "full"
+
+
+def parts(text: str) -> list[str]:
+    """The parts of a list with commas, without empty ones."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def seed_numbers(text: str) -> list[int]:
+    """Seeds of a list with commas, each once. Raises RunError where one is no whole number."""
+    seeds = list(dict.fromkeys(part.strip() for part in text.split(",")))
+    if not all(seed.isdecimal() for seed in seeds):
+        raise RunError(f"--seeds {text}: write whole numbers from 0, separated by commas, for example --seeds 0,1,2.")
+    return [int(seed) for seed in seeds]
+
+
+def batch_items(text: str) -> int | None:
+    """Items of a batch, None for auto. Raises RunError on anything else."""
+    if text != "auto" and (not text.isdecimal() or int(text) == 0):
+        raise RunError(f"--batch-size {text}: write auto, or a whole number from 1.")
+    return None if text == "auto" else int(text)
+
+
+def device_there(name: str | None) -> str | None:
+    """A device that is there; None: the default. Raises RunError where there is none of that name."""
+    import torch
+
+    if name is None or name == "cpu":
+        return name
+    kind, _, index = name.partition(":")
+    if kind != "cuda" or not (index or "0").isdecimal():
+        raise RunError(f"--device {name} is not known; use cpu, cuda or cuda:N.")
+    if int(index or 0) >= torch.cuda.device_count():
+        raise RunError(f"--device {name}: there is no such CUDA device here; use --device cpu.")
+    return name
+
+
+def required(value: T | None, option: str) -> T:
+    """The value of an option that `evaluate` needs. Raises RunError where it is missing."""
+    if value is None:
+        raise RunError(f"evaluate needs {option}; see `python harness.py evaluate --help`.")
+    return value

@@ -1,0 +1,72 @@
+"""What commands print: tables of metrics, what was written, why a command ends."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from benchmarks.errors import printable
+
+if TYPE_CHECKING:
+    from benchmarks.records import ECCVCaption, Metrics
+
+console = Console()
+
+
+def show_table(columns: tuple[str, ...], rows: list[tuple[str, ...]], title: str | None = None) -> None:
+    """A table, control characters made visible."""
+    table = Table(*columns, title=title)
+    for row in rows:
+        table.add_row(*(Text(printable(str(cell))) for cell in row))
+    console.print(table)
+
+
+def show_metrics(metrics: dict[str, Metrics], title: str) -> None:
+    """The recalls of each benchmark; ECCV Caption and CxC below where they were measured."""
+    columns = ("benchmark", "i2t R@1", "R@5", "R@10", "t2i R@1", "R@5", "R@10", "rsum", "ties")
+    rows = [
+        (
+            name,
+            *(f"{value:.1f}" for d in (m.i2t, m.t2i) for value in (d.r1, d.r5, d.r10)),
+            f"{m.rsum:.1f}",
+            str(m.i2t.ties + m.t2i.ties),
+        )
+        for name, m in metrics.items()
+    ]
+    show_table(columns, rows, title)
+    for name, m in metrics.items():
+        if m.eccv is not None:
+            _show_judgements(m.eccv, f"{name}: ECCV Caption and CxC")
+
+
+def _show_judgements(found: ECCVCaption, title: str) -> None:
+    columns = ("direction", "mAP@R", "R-Precision", "R@1", "CxC R@1", "CxC R@5", "CxC R@10")
+    rows = [(side, *(f"{v:.1f}" for v in getattr(found, side).model_dump().values())) for side in ("i2t", "t2i")]
+    show_table(columns, rows, title)
+
+
+def print_metrics(metrics: dict[str, Metrics], title: str, as_json: bool) -> None:
+    """The same, or as JSON for other programs."""
+    if as_json:
+        print(json.dumps({name: m.model_dump(mode="json") for name, m in metrics.items()}, indent=1))
+    else:
+        show_metrics(metrics, title)
+
+
+def show_written(path: Path, problems: list[str]) -> None:
+    """Where a table went. Exit code 2 with what had to be left out."""
+    console.print(f"written: {path}", soft_wrap=True, highlight=False, markup=False)
+    if problems:
+        stop_with("\n".join([*problems, f"left out: {len(problems)}; the rest was written."]), 2)
+
+
+def stop_with(message: str, code: int) -> NoReturn:
+    """End the command: a message on stderr, and an exit code."""
+    Console(stderr=True).print(printable(message), style="red", soft_wrap=True, highlight=False, markup=False)
+    sys.exit(code)

@@ -1,0 +1,71 @@
+"""Commands that write tables and pages from records: leaderboard, report, transfer, study."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.commands.options import DataRoot, Results, parts
+from benchmarks.commands.shown import console, show_written, stop_with
+
+app = typer.Typer()
+command = partial(app.command, rich_help_panel="Tables and pages")
+
+
+@command(epilog="Example:  python harness.py leaderboard --format md,csv,latex,html,json")
+def leaderboard(
+    results: Results = Path("results"),
+    format_: Annotated[str, typer.Option("--format", help="Some of md, csv, latex, html, json, with commas.")] = "md",
+) -> None:
+    """Write results/LEADERBOARD.md, and other formats, from the records. Exit code 2 where one is damaged."""
+    from benchmarks.leaderboard import write_leaderboard
+
+    written, problems = write_leaderboard(results, parts(format_) or ["md"])
+    for path in written:
+        console.print(f"written: {path}", soft_wrap=True, highlight=False, markup=False)
+    if problems:
+        stop_with("\n".join([*problems, f"left out: {len(problems)}; the rest was written."]), 2)
+
+
+@command(
+    epilog="Examples:  python harness.py report    "
+    "python harness.py report --pictures f30k --data-root DIR --output mine.html"
+)
+def report(
+    results: Results = Path("results"),
+    pictures: Annotated[
+        str, typer.Option(help="Data sets beside demo whose pictures and captions are put in; for your own machine.")
+    ] = "",
+    data_root: DataRoot = None,
+    output: Annotated[Path | None, typer.Option(help="The page; default: index.html in --results.")] = None,
+) -> None:
+    """Write results/index.html: leaderboards, curves, ablations and what each run retrieved, in one file."""
+    from benchmarks.report.render import write_report
+
+    path, notes, problems = write_report(results, output, parts(pictures), data_root)
+    for note in notes:
+        console.print(note, soft_wrap=True, highlight=False, markup=False)
+    show_written(path, problems)
+
+
+@command()
+def transfer(results: Results = Path("results")) -> None:
+    """Write results/TRANSFER.md: checkpoints on data sets that they were not trained on. Exit code 2 on damage."""
+    from benchmarks.transfer import write_transfer
+
+    show_written(*write_transfer(results))
+
+
+@command(epilog="Example:  python harness.py study gpo-pooling")
+def study(
+    name: Annotated[str, typer.Argument(help="gpo-pooling: can GPO imitate known poolings? Without data, 2 minutes.")],
+    results: Results = Path("results"),
+) -> None:
+    """Run a study that needs no data set; file its numbers under results/studies/ and write results/STUDIES.md."""
+    from benchmarks.studies.report import run_study
+
+    path = run_study(name, results, lambda line: console.print(line, soft_wrap=True, highlight=False))
+    console.print(f"written: {path}", soft_wrap=True, highlight=False, markup=False)

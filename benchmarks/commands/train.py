@@ -1,0 +1,234 @@
+"""Commands that train: run, ablate, ensemble, rerun."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmarks.commands.options import (
+    DATASET_HELP,
+    METHOD_HELP,
+    DataRoot,
+    Device,
+    Epochs,
+    Hash,
+    Limit,
+    Output,
+    Precision,
+    Results,
+    Set,
+    device_there,
+    hash_whole,
+    parts,
+    recipe_overrides,
+    run_options,
+    seed_numbers,
+)
+from benchmarks.commands.shown import console, show_metrics, show_table, show_written, stop_with
+from benchmarks.errors import RunError
+
+if TYPE_CHECKING:
+    from benchmarks.job import Job, RunOptions
+    from benchmarks.sweep import Failure
+
+app = typer.Typer()
+command = partial(app.command, rich_help_panel="Train")
+
+
+@command(
+    epilog="Examples:  python harness.py run --method gpo --dataset demo    "
+    "python harness.py run --method gpo --dataset f30k --data-root DIR --seeds 0,1,2 --set optim.lr=3e-4    "
+    "python harness.py run --method gpo,hrem --dataset f30k,coco --seeds 0,1,2 --gpus 0,1    "
+    "python harness.py run --method gpo,hrem --dataset f30k --launcher submitit --slurm partition=gpu"
+)
+def run(
+    method: Annotated[str, typer.Option(help=f"{METHOD_HELP} Several, separated by commas, make a sweep.")],
+    dataset: Annotated[str, typer.Option(help=f"{DATASET_HELP} Several, separated by commas.")],
+    data_root: DataRoot = None,
+    variant: Annotated[str, typer.Option(help="Variants of the method, separated by commas; default: its first.")] = "",
+    seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0",
+    set_: Set = [],  # noqa: B006 - typer copies it
+    epochs: Epochs = None,
+    limit: Limit = None,
+    device: Device = None,
+    precision: Precision = "fp32",
+    output: Output = Path(),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Do not resume; run again even if it is done.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show recipe, missing files, expected memory.")] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Log to TensorBoard in the run's folder.")] = False,
+    features: Annotated[
+        str, typer.Option(help="Where regions lie while training: device, host (memory), map (the file), or auto.")
+    ] = "auto",
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="Only deterministic kernels: the same bits on the same GPU.")
+    ] = False,
+    compile_: Annotated[bool, typer.Option("--compile", help="torch.compile BERT: other bits, less time.")] = False,
+    hash_: Hash = "sampled",
+    launcher: Annotated[str, typer.Option(help="local; submitit: a Slurm array; print: the commands.")] = "local",
+    jobs: Annotated[int | None, typer.Option(help="Runs at a time, each in a process of its own.", min=1)] = None,
+    gpus: Annotated[str, typer.Option(help="GPUs of these processes, separated by commas: 0,1.")] = "",
+    slurm: Annotated[list[str], typer.Option(help="An option of sbatch: key=value. Repeatable.")] = [],  # noqa: B006
+) -> None:
+    """Train a method by its recipe, select on dev, evaluate once on test, file a record. Resumes by itself.
+
+    Lists make a sweep: every method on every data set, in every variant, with every seed.
+    """
+    if features not in ("device", "host", "map", "auto"):
+        raise RunError(f"--features {features} is not known; use device, host, map or auto.")
+    from benchmarks.launch.launcher import Launch, launch
+    from benchmarks.sweep import combinations, sweep_here
+
+    options = run_options(
+        method, dataset, set_, precision, epochs,
+        data_root=data_root, limit=limit, output=output, fresh=fresh, tensorboard=tensorboard, features=features,
+        hash_whole=hash_whole(hash_), deterministic=deterministic, compile=compile_,
+    )  # fmt: skip
+    every = combinations(options, parts(method), parts(dataset), parts(variant))
+    if dry_run:
+        for one in every:
+            _show_plan(one)
+        return
+    how = Launch(launcher, jobs, parts(gpus), slurm, device if launcher != "local" else device_there(device))
+    if how.elsewhere:
+        _end_sweep(launch(every, seed_numbers(seeds), how, console))
+        return
+    from benchmarks.determinism import deterministic as set_deterministic
+    from benchmarks.engine import make_accelerator
+
+    with set_deterministic(deterministic):
+        accelerator = make_accelerator(how.device, precision)
+        console.quiet = not accelerator.is_main_process
+        failures = sweep_here(
+            every, seed_numbers(seeds), accelerator, console, lambda record: show_metrics(record.metrics, record.id)
+        )
+    _end_sweep(failures)
+
+
+@command(
+    epilog="Examples:  python harness.py ablate --method hrem --dataset demo --seeds 0,1    "
+    "python harness.py ablate --method hrem --dataset f30k --list    python harness.py ablate --table"
+)
+def ablate(
+    method: Annotated[str | None, typer.Option(help="A method that has an ablation set.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="The data set that its rows are trained and tested on.")] = None,
+    data_root: DataRoot = None,
+    seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0",
+    rows: Annotated[str, typer.Option(help="Labels of the rows to run, separated by commas; default: all.")] = "",
+    set_: Set = [],  # noqa: B006 - typer copies it
+    device: Device = None,
+    precision: Precision = "fp32",
+    output: Output = Path(),
+    list_: Annotated[bool, typer.Option("--list", help="Only list the rows and what is recorded of them.")] = False,
+    table: Annotated[bool, typer.Option("--table", help="Only write ABLATIONS.md from the records.")] = False,
+) -> None:
+    """Run what is missing of a method's ablation set and write results/ABLATIONS.md. --set counts for every row."""
+    if not table:
+        for value, option in ((method, "--method"), (dataset, "--dataset")):
+            if value is None:
+                raise RunError(f"ablate needs {option}, or --table; see `python harness.py ablate --help`.")
+        options = run_options(method, dataset, set_, precision, data_root=data_root, output=output)
+        _run_ablation(options, seed_numbers(seeds), rows, device, list_)
+    if list_:
+        return
+    from benchmarks.ablations.report import write_ablations
+
+    show_written(*write_ablations(output / "results"))
+
+
+@command(epilog="Example:  python harness.py ensemble gpo-demo-s0 hrem-fusion-demo-s0")
+def ensemble(
+    records: Annotated[list[str], typer.Argument(help="Two records or more: ids, or the beginnings of ids.")],
+    data_root: DataRoot = None,
+    set_: Set = [],  # noqa: B006 - typer copies it
+    device: Device = None,
+    output: Output = Path(),
+) -> None:
+    """File the mean similarity of recorded runs, scored again from their checkpoints. --set takes text.bert alone."""
+    from benchmarks.engine import make_accelerator
+    from benchmarks.ensembling import ensemble_of
+
+    accelerator = make_accelerator(device_there(device), "fp32")
+    record = ensemble_of(records, output, data_root, recipe_overrides(set_, None), accelerator, console)
+    show_metrics(record.metrics, record.id)
+
+
+@command(
+    epilog="Examples:  python harness.py rerun gpo-demo-s0    "
+    "python harness.py rerun DIR/records/A.json --data-root DIR --output DIR"
+)
+def rerun(
+    record: Annotated[str, typer.Argument(help="A record: its id, the beginning of it, or the path of its .json.")],
+    results: Results = Path("results"),
+    data_root: DataRoot = None,
+    bert: Annotated[str | None, typer.Option(help="Folder of BERT's weights, where the record's name is none.")] = None,
+    device: Device = None,
+    output: Annotated[Path | None, typer.Option(help="Keep the repetition here; default: thrown away.")] = None,
+) -> None:
+    """Repeat a record from what it stores and compare. Exit code 1 where something differs, with what may be why."""
+    import tempfile
+
+    from benchmarks.compare import open_record
+    from benchmarks.determinism import deterministic
+    from benchmarks.engine import make_accelerator
+    from benchmarks.rerun import options_of
+    from benchmarks.rerun import rerun as repeat
+
+    first = open_record(record, results)
+    with tempfile.TemporaryDirectory() as scratch:
+        options = options_of(first.record, data_root, output or Path(scratch), bert)
+        with deterministic(options.deterministic):
+            _, found = repeat(options, first, make_accelerator(device_there(device), options.precision), console)
+    for line in found.lines(first.record.id):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    raise typer.Exit(0 if found.equal else 1)
+
+
+def _run_ablation(options: RunOptions, seeds: list[int], rows: str, device: str | None, only_list: bool) -> None:
+    """Run, or list, the rows of a method's ablation set. rows: labels with commas, empty = all."""
+    from benchmarks.ablations.runs import listing, plan, run_missing
+    from benchmarks.ablations.sets import read_set
+    from benchmarks.engine import make_accelerator
+    from benchmarks.records import scan_records
+    from datasets.spec import find_spec
+
+    ablation = read_set(options.method)
+    chosen = ablation.chosen([label.strip() for label in rows.split(",")]) if rows else ablation.rows()
+    records = [r for r, _ in scan_records(options.results)[0]] if options.results.is_dir() else []
+    planned = plan(ablation, chosen, options, seeds, records)
+    if only_list:
+        for line in listing(planned, find_spec(options.dataset).name):
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
+        return
+    accelerator = make_accelerator(device_there(device), options.precision)
+    console.quiet = not accelerator.is_main_process
+    run_missing(planned, accelerator, console)
+
+
+def _end_sweep(failures: list[Failure]) -> None:
+    """List what failed. Exit code 2 where all of it was the input, else 1."""
+    if failures:
+        lines = [f"failed: {len(failures)}", *(f"{failure.run.label}: {failure.reason}" for failure in failures)]
+        stop_with("\n".join(lines), 2 if all(failure.by_input for failure in failures) else 1)
+
+
+def _show_plan(options: RunOptions) -> None:
+    """The recipe with the source of each value, then what memory it takes. Raises DataError where a file is missing."""
+    from benchmarks.job import Job
+
+    job = Job(options)
+    show_table(("key", "value", "source"), job.recipe.rows())
+    job.require_files()
+    _show_memory(job)
+
+
+def _show_memory(job: Job) -> None:
+    from benchmarks.memory_estimate import expected_memory
+
+    console.print("no file is missing; expected memory of tensors (libraries and mapped files come on top):")
+    memory = expected_memory(job)
+    show_table(
+        ("for", "GB"), [(what, f"{size / 1e9:.2f}") for what, size in [*memory.items(), ("sum", sum(memory.values()))]]
+    )
