@@ -29,6 +29,7 @@ from benchmarks.interrupt import Interrupted, StopRequest
 from benchmarks.neighbour_sampler import neighbour_order
 from benchmarks.optimiser import build_optimizer
 from benchmarks.scoring import evaluate
+from benchmarks.shared_stop import SharedStop
 from datasets.augment import Augmentation
 from datasets.batch import Batch
 from datasets.loader import epoch_batches, steps_per_epoch
@@ -126,7 +127,8 @@ class Trainer:
         epochs = self.recipe.train.epochs
         display = training_display(self.console, epochs, self.batches, self.state.step)
         try:
-            with StopRequest() as stop:
+            with StopRequest() as asked:
+                stop = SharedStop(asked, self.accelerator)
                 try:
                     while self.state.epoch < epochs and self.state.diverged is None:
                         self._train_epoch(model, optimizer, display.step, stop)
@@ -143,7 +145,7 @@ class Trainer:
         model: torch.nn.Module,
         optimizer: torch.optim.Optimizer,
         show: Callable[[int, int, dict[str, float]], None],
-        stop: StopRequest,
+        stop: SharedStop,
     ) -> None:
         state, began = self.state, time.monotonic()
         self._set_learning_rate()
@@ -159,7 +161,7 @@ class Trainer:
                     self._show(terms, show)
                 state.step += 1
                 state.batch += 1
-                self._stop_if_asked(stop)
+                stop.raise_if_asked()
         finally:
             state.loss_sum = float(loss_sum)
             new = int(skipped)
@@ -226,13 +228,6 @@ class Trainer:
             unusable = self.accelerator.reduce(unusable, "sum").clamp(max=1)
         return unusable
 
-    def _stop_if_asked(self, stop: StopRequest) -> None:
-        """Raises Interrupted in every process after the same step, whichever of them was asked to stop."""
-        if self.accelerator.num_processes > 1:
-            asked = torch.tensor(float(stop.asked), device=self.accelerator.device)
-            stop.asked = bool(self.accelerator.reduce(asked, "sum") > 0)
-        stop.raise_if_asked()
-
     def _drop_frozen_gradients(self, progress: Progress) -> None:
         for group in self.groups:
             if group.frozen_until and not progress.reached(group.frozen_until):
@@ -258,7 +253,7 @@ class Trainer:
             for name, value in values.items():
                 self.log.add_scalar(f"loss/{name}", value, self.state.step)
 
-    def _finish_epoch(self, stop: StopRequest) -> str:
+    def _finish_epoch(self, stop: SharedStop) -> str:
         """Evaluate on dev, keep the model if it is the one to keep, save. Returns a line about the epoch."""
         state, began = self.state, time.monotonic()
         rsum = self._dev_rsum(stop) if self.dev is not None else None
@@ -276,7 +271,7 @@ class Trainer:
         self._save()
         if kept:
             self._save_best()
-        self._stop_if_asked(stop)
+        stop.raise_if_asked(at_once=True)
         return f"{line}, {(state.step_seconds + state.dev_seconds) / 60:.1f} min"
 
     def _divergence(self, scored: bool) -> str | None:
@@ -311,12 +306,12 @@ class Trainer:
         line += "" if rsum is None else f", dev rsum {rsum:.1f} (best {self.state.best_rsum:.1f})"
         return line if self.state.diverged is None else f"{line}; DIVERGED: {self.state.diverged}"
 
-    def _dev_rsum(self, stop: StopRequest) -> float:
+    def _dev_rsum(self, stop: SharedStop) -> float:
         """The main process scores, and tells the others: all keep the same model. NaN where scores are not finite."""
         rsum = self._scored_rsum(stop) if self.accelerator.is_main_process else math.nan
         return float(broadcast(torch.tensor(rsum, dtype=torch.float64, device=self.accelerator.device)))
 
-    def _scored_rsum(self, stop: StopRequest) -> float:
+    def _scored_rsum(self, stop: SharedStop) -> float:
         similarity = score_split(
             self.method,
             self.dev,

@@ -27,7 +27,8 @@ ENTRIES = ("benchmarks/engine.py", "benchmarks/evaluate.py", "benchmarks/scoring
 # not code behind a run either: what it wrote is in the record's data fingerprint.
 NOT_BEHIND_A_RUN = (
     "benchmarks/atomic.py", "benchmarks/display.py", "benchmarks/errors.py", "benchmarks/interrupt.py",
-    "benchmarks/records.py", "datasets/demo/", "datasets/errors.py", "methods/errors.py", "methods/registry.py",
+    "benchmarks/records.py", "benchmarks/shared_stop.py", "datasets/demo/", "datasets/errors.py", "methods/errors.py",
+    "methods/registry.py",
 )  # fmt: skip
 
 

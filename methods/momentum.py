@@ -20,8 +20,9 @@ def key_encoder(query_encoder: M) -> M:
 @torch.no_grad()
 def follow(key: nn.Module, query: nn.Module, momentum: float) -> None:
     """key ← momentum·key + (1 − momentum)·query, parameters only: batch statistics stay each encoder's own."""
-    for k, q in zip(key.parameters(), query.parameters(), strict=True):
-        k.mul_(momentum).add_(q, alpha=1 - momentum)
+    keys, queries = list(key.parameters()), list(query.parameters())
+    torch._foreach_mul_(keys, momentum)  # all tensors in one launch: a BERT has two hundred
+    torch._foreach_add_(keys, queries, alpha=1 - momentum)
 
 
 def info_nce(queries: Tensor, positives: Tensor, negatives: Tensor, temperature: float) -> Tensor:
