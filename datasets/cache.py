@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 import uuid
 import zipfile
 import zlib
@@ -15,6 +16,7 @@ import numpy as np
 
 Arrays = dict[str, np.ndarray]
 MADE_OF = "made_of"  # the array with the hash of what the others were made of
+ABANDONED_AFTER = 3600  # seconds without a write
 
 
 def default_cache() -> Path:
@@ -56,6 +58,7 @@ def _write(path: Path, arrays: Arrays) -> None:
     part = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path.parent)
         with part.open("wb") as file:
             np.savez(file, **arrays)
             file.flush()
@@ -63,3 +66,11 @@ def _write(path: Path, arrays: Arrays) -> None:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what writers that were killed have left."""
+    for part in folder.glob(".*.part"):
+        with suppress(OSError):  # its writer may just rename it
+            if time.time() - part.stat().st_mtime > ABANDONED_AFTER:
+                part.unlink()

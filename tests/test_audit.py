@@ -172,3 +172,17 @@ def test_ranks_that_are_none_are_found(place):
     assert any("coco-5k: i2t mean" in sentence for sentence in wrong_metrics(record, worse))
     negative = {name: replace(d, i2t_ranks=d.i2t_ranks - 100) for name, d in details.items()}
     assert "no ranks" in wrong_metrics(record, negative)[0]
+
+
+def test_links_in_a_results_folder_are_not_followed(place, tmp_path, monkeypatch):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "large.npy").write_bytes(b"large")
+    for link in (place / "results" / "elsewhere", place / "results" / "records" / "inside"):
+        link.symlink_to(outside, target_is_directory=True)
+    copied = []
+    monkeypatch.setitem(module.TABLES, "LEADERBOARD.md", lambda copy: copied.extend(copy.rglob("*")))
+    audited(place)
+    names = {path.name for path in copied}
+    assert "records" in names
+    assert not {"elsewhere", "inside", "large.npy"} & names

@@ -1,5 +1,7 @@
 """Arrays in the cache folder: used where they fit their sources, made anew where they do not."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -79,3 +81,14 @@ def test_a_write_that_fails_leaves_nothing(folder, monkeypatch):
     monkeypatch.setattr(cache.np, "savez", full)
     cached("kind", [b"a"], Maker())
     assert list((folder / "kind").iterdir()) == []
+
+
+def test_what_killed_writers_left_is_removed_and_what_others_write_now_is_not(folder):
+    left, written_now = folder / "kind" / ".left.part", folder / "kind" / ".now.part"
+    left.parent.mkdir(parents=True)
+    for path in (left, written_now):
+        path.write_bytes(b"half")
+    os.utime(left, (0, 0))
+    cached("kind", [b"a"], Maker())
+    assert not left.exists()
+    assert written_now.exists()
