@@ -39,7 +39,7 @@ def place_features(splits: Sequence[Split], asked: str, device: torch.device, pr
     if choice.place != "map":
         where = device if choice.place == "device" else torch.device("cpu")
         for split in splits:
-            split.hold_regions(where, pin=device.type == "cuda" and where.type == "cpu")
+            split.hold_regions(where)
     return choice.line
 
 
@@ -72,9 +72,7 @@ def _room(device: torch.device, processes: int) -> int:
 
 
 def _named(place: Place, device: torch.device) -> str:
-    if place == "device":
-        return f"on {device}"
-    return "in page-locked host memory" if device.type == "cuda" else "in host memory"
+    return f"on {device}" if place == "device" else "in host memory"
 
 
 def _told(room: dict[str, int]) -> str:

@@ -322,9 +322,9 @@ class Split:
         """From now on, region features are rounded to this shorter type, wherever they lie."""
         self.regions = replace(self.regions, rounding=dtype)
 
-    def hold_regions(self, device: torch.device, pin: bool = False) -> None:
-        """Read all region features into memory of `device`; batches are gathered there. pin: page-locked."""
-        self.regions = HeldRegions.of(self.regions, self.n_images, device, pin)
+    def hold_regions(self, device: torch.device) -> None:
+        """Read all region features into memory of `device`; batches are gathered there."""
+        self.regions = HeldRegions.of(self.regions, self.n_images, device)
 
     def images(self, indices: Indices) -> ImageBatch:
         """The images at these positions, with all their regions."""

@@ -49,10 +49,13 @@ class HeldRegions:
     values: Tensor
 
     @classmethod
-    def of(cls, source: MappedRegions, n_images: int, device: torch.device, pin: bool = False) -> HeldRegions:
-        """Read the first n_images whole. pin: in page-locked memory. Raises DataError where one is not finite."""
+    def of(cls, source: MappedRegions, n_images: int, device: torch.device) -> HeldRegions:
+        """Read the first n_images whole. Raises DataError where one is not finite.
+
+        Not page-locked in host memory: batches are gathered from it by the processor, and these are.
+        """
         shape = (n_images, *source.array.shape[1:])
-        values = torch.empty(shape, dtype=source.dtype, device=device, pin_memory=pin)
+        values = torch.empty(shape, dtype=source.dtype, device=device)
         for start in range(0, n_images, CHUNK):
             images = np.arange(start, min(start + CHUNK, n_images))
             values[start : start + CHUNK] = source.gather(images, None)[0]

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,7 @@ def mean_of_directions(rnn: nn.GRU, table: Tensor, ids: Tensor, lengths: Tensor)
     Returns (B, L, h), zero behind each length.
     """
     if ids.device.type != "cpu":
-        packed = pack_padded_sequence(embedding(ids, table), lengths.cpu(), batch_first=True, enforce_sorted=False)
-        states, _ = pad_packed_sequence(rnn(packed)[0], batch_first=True, total_length=ids.shape[1])
-        return states.unflatten(2, (2, -1)).mean(dim=2)
+        return packed_mean(rnn, table, ids, lengths)
     layout = TimeMajor.of(lengths, ids.shape[1])
     distinct, index = ids.unique(return_inverse=True)
     inputs = embedding(distinct, table).expand(2, -1, -1)  # (2, U, D)
@@ -62,6 +60,34 @@ def mean_of_directions(rnn: nn.GRU, table: Tensor, ids: Tensor, lengths: Tensor)
     )  # (2, T, 3h)
     forward, backward = _Sweep.apply(gates, _both(rnn, "weight_hh"), _both(rnn, "bias_hh"), layout.sizes)
     return (layout.padded(forward, layout.times, ids.shape) + layout.padded(backward, layout.mirrored, ids.shape)) / 2
+
+
+def packed_mean(rnn: nn.GRU, table: Tensor, ids: Tensor, lengths: Tensor) -> Tensor:
+    """The same by the library's GRU, which is cuDNN's on a GPU. The lengths come back from it once.
+
+    The words are packed, and their states unpacked, in one indexing each: `pad_packed_sequence` does it length by
+    length. Outside autocast, under which cuDNN would compute in float16 also where bfloat16 was asked for.
+    """
+    layout = TimeMajor.of(lengths.cpu(), ids.shape[1])
+    rows, times = layout.rows.to(ids.device), layout.times.to(ids.device)
+    words = PackedSequence(embedding(ids[rows, times], table), torch.tensor(layout.sizes))
+    with torch.autocast(ids.device.type, enabled=False):
+        states = rnn(words)[0].data.unflatten(1, (2, -1)).mean(dim=1)  # (T, h)
+    return states.new_zeros(*ids.shape, states.shape[1]).index_put((rows, times), states)
+
+
+def mean_over_prefixes(rnn: nn.GRU, inputs: Tensor) -> Tensor:
+    """The mean of a GRU's two directions over the first n, n − 1, …, 1 rows of one sequence.
+
+    rnn: one layer, bidirectional. inputs: (n, D). Returns (n, n, h), the longest prefix first; what stands behind a
+    prefix has no meaning. Nothing is packed: forwards, a state does not depend on the length; backwards, prefixes that
+    end at the same place begin together.
+    """
+    n, h, place = len(inputs), rnn.hidden_size, torch.arange(len(inputs), device=inputs.device)
+    missing = place[:, None]  # of each prefix
+    states = rnn(inputs[(place - missing).clamp(min=0)])[0]  # (n, n, 2h), prefixes at the end of their rows
+    own = (place + missing).clamp(max=n - 1)[..., None].expand(-1, -1, h)
+    return (states[:1, :, :h] + states[..., h:].gather(1, own)) / 2
 
 
 def _both(rnn: nn.GRU, name: str) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.gather import lowest_so_far
-from methods.gru import mean_of_directions
+from methods.gru import mean_over_prefixes
 from methods.precision import at_least_float32
 from methods.text_encoders import valid_positions
 
@@ -108,8 +108,7 @@ class GPOPooling(nn.Module):
         """
         device = self.linear.weight.device
         codes = rank_codes(longest, self.code_size, device).to(self.linear.weight.dtype)  # (longest, code)
-        ranks = torch.arange(longest, device=device).expand(longest, -1)
-        states = mean_of_directions(self.gru, codes, ranks, torch.arange(longest, 0, -1))  # (longest, longest, hidden)
+        states = mean_over_prefixes(self.gru, codes)  # (longest, longest, hidden)
         valid = valid_positions(torch.arange(longest, 0, -1, device=device), longest)
         scores = self.linear(states).squeeze(2).masked_fill(~valid, PADDED)
         return (scores / self.temperature).softmax(dim=1)

@@ -82,12 +82,13 @@ def load_bert(name: str) -> nn.Module:
     """A BertModel without its unused pooler, from a local folder or the hub (or its cache)."""
     from transformers import AutoModel  # heavy: only where BERT is used
 
+    options = {"add_pooling_layer": False, "dtype": torch.float32}  # also where the file holds half precision
     try:
-        return AutoModel.from_pretrained(name, add_pooling_layer=False, local_files_only=True)  # without asking the hub
+        return AutoModel.from_pretrained(name, **options, local_files_only=True)  # without asking the hub
     except (OSError, ValueError):
         pass
     try:
-        return AutoModel.from_pretrained(name, add_pooling_layer=False)
+        return AutoModel.from_pretrained(name, **options)
     except (OSError, ValueError) as error:
         where = "is not a model folder" if Path(name).exists() else "was found neither as a folder nor in the hub cache"
         raise MethodError(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from methods.gru import TimeMajor, mean_of_directions
+from methods.gru import TimeMajor, mean_of_directions, mean_over_prefixes, packed_mean
 from methods.text_encoders import BiGRUEncoder
 
 LENGTHS = [3, 7, 1, 7, 4]
@@ -31,17 +31,42 @@ def caption_by_caption(encoder, words):
     return torch.stack(rows)
 
 
-def test_states_and_gradients_equal_those_of_single_captions(encoder, words):
+@pytest.mark.parametrize("mean", [mean_of_directions, packed_mean])
+def test_states_and_gradients_equal_those_of_single_captions(encoder, words, mean):
     encoder.double()
     cotangent = torch.randn(len(LENGTHS), 9, 6, generator=torch.Generator().manual_seed(2)).double()
     parameters = list(encoder.parameters())
     wanted = caption_by_caption(encoder, words)
-    found = mean_of_directions(encoder.rnn, encoder.embed.weight, words, torch.tensor(LENGTHS))
+    found = mean(encoder.rnn, encoder.embed.weight, words, torch.tensor(LENGTHS))
     torch.testing.assert_close(found, wanted)
     torch.testing.assert_close(
         torch.autograd.grad((found * cotangent).sum(), parameters),
         torch.autograd.grad((wanted * cotangent).sum(), parameters),
     )
+
+
+def test_the_librarys_gru_does_not_run_in_half_precision(encoder, words):
+    """cuDNN's would be in float16 under autocast of bfloat16, with gradients that nobody scales."""
+    arguments = encoder.rnn, encoder.embed.weight, words, torch.tensor(LENGTHS)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = packed_mean(*arguments)
+    assert torch.equal(found, packed_mean(*arguments))
+
+
+def test_prefixes_equal_the_sequences_one_by_one(encoder):
+    encoder.double()
+    inputs = torch.randn(6, 5, generator=torch.Generator().manual_seed(3)).double()
+    cotangents = torch.randn(6, 6, 6, generator=torch.Generator().manual_seed(4)).double()
+    parameters = list(encoder.rnn.parameters())
+    found = [states[: 6 - i] for i, states in enumerate(mean_over_prefixes(encoder.rnn, inputs))]
+    wanted = [encoder.rnn(inputs[None, : 6 - i])[0][0].unflatten(1, (2, -1)).mean(dim=1) for i in range(6)]
+    torch.testing.assert_close(found, wanted)
+    totals = [
+        sum((states * weights[: len(states)]).sum() for states, weights in zip(rows, cotangents, strict=True))
+        for rows in (found, wanted)
+    ]
+    first, second = (torch.autograd.grad(total, parameters) for total in totals)
+    torch.testing.assert_close(first, second)
 
 
 def test_the_encoder_uses_it_and_stays_float32_under_autocast(encoder, words):
