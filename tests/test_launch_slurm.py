@@ -83,11 +83,12 @@ def test_what_is_wrong_is_said(options, tmp_path, quiet, monkeypatch):
 
 
 def test_slurm_that_refuses_the_jobs_is_quoted(options, tmp_path, quiet, monkeypatch):
-    sbatch = tmp_path / "bin" / "sbatch"
-    sbatch.parent.mkdir()
-    sbatch.write_text("#!/bin/sh\necho 'sbatch: error: invalid partition specified: gpo' >&2\nexit 1\n")
-    sbatch.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{sbatch.parent}:/usr/bin:/bin")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("sbatch", "srun"):  # submitit looks for both
+        (programs / name).write_text("#!/bin/sh\necho 'sbatch: error: invalid partition specified: gpo' >&2\nexit 1\n")
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
     todo, _ = plan(combinations(options, ["gpo"], ["f30k"], []), [0], quiet)
     with pytest.raises(RunError, match=r"Slurm did not take the jobs: .*invalid partition specified: gpo"):
         run_on_slurm(todo, {"partition": "gpo"}, None, None, quiet)

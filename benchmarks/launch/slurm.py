@@ -91,8 +91,11 @@ def _executor(folder: Path, settings: Mapping[str, str], jobs: int | None) -> su
         local = submitit.LocalExecutor(folder)
         local.update_parameters(timeout_min=_minutes(given.get("time", DEFAULT_TIME)))
         return local
-    if shutil.which("sbatch") is None:
-        raise RunError("--launcher submitit: there is no sbatch here; run it where Slurm is, or use --launcher local.")
+    for program in ("sbatch", "srun"):
+        if shutil.which(program) is None:
+            raise RunError(
+                f"--launcher submitit: there is no {program} here; run it where Slurm is, or use --launcher local."
+            )
     executor = submitit.SlurmExecutor(folder, max_num_timeout=REQUEUES)
     known = executor._valid_parameters()
     own = {key: int(value) if value.isdecimal() else value for key, value in given.items() if key in known}
