@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from pydantic import TypeAdapter
@@ -41,7 +41,36 @@ class About(TypedDict):
     dev_rsum: float | None
 
 
-def save_model(path: Path, method: nn.Module, about: About) -> None:
+class Stateful(Protocol):
+    """What can be saved: a module, an optimiser, or a Snapshot of one."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and numbers by name, nested as they are."""
+
+
+class Snapshot:
+    """The state of a module or an optimiser at this moment, in host memory, whatever becomes of it afterwards.
+
+    Takes as many bytes as the state itself, on a CPU too. A GPU's is copied behind all that is queued there.
+    """
+
+    def __init__(self, source: Stateful) -> None:
+        self._state = _copied(source.state_dict())
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state as it was."""
+        return self._state
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value
+
+
+def save_model(path: Path, method: Stateful, about: About) -> None:
     """One file that `evaluate --checkpoint` reads."""
     part = path.with_name(f"{path.name}.part")
     try:
@@ -82,7 +111,7 @@ class TrainingCheckpoints:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def save(self, step: int, method: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    def save(self, step: int, method: Stateful, optimizer: Stateful, state: dict[str, Any]) -> None:
         """A complete folder or none: it gets its name only when everything in it is on disk."""
         target = self.folder / f"step-{step:08d}"
         part = self.folder / f"{target.name}.part"
@@ -136,7 +165,7 @@ def _tensors(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach().contiguous() for name, value in state.items()}
 
 
-def _flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _flatten_optimizer(optimizer: Stateful) -> tuple[dict[str, Tensor], dict[str, Any]]:
     state = optimizer.state_dict()
     tensors = {f"{index}/{name}": value for index, slots in state["state"].items() for name, value in slots.items()}
     return _tensors(tensors), {"param_groups": state["param_groups"]}
@@ -148,6 +177,15 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tens
         index, name = key.split("/", 1)
         slots.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({"state": slots, "param_groups": scalars["param_groups"]})
+    _lay_out_like_parameters(optimizer)
+
+
+def _lay_out_like_parameters(optimizer: torch.optim.Optimizer) -> None:
+    """Files hold plain rows; the fused kernels walk through parameter and moments by one layout (channels_last)."""
+    for parameter, slots in optimizer.state.items():
+        for name, value in slots.items():
+            if value.shape == parameter.shape and value.stride() != parameter.stride():
+                slots[name] = torch.empty_like(parameter.detach()).copy_(value)
 
 
 def _load_state(method: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:

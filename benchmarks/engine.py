@@ -21,10 +21,11 @@ from accelerate.utils import broadcast
 from rich.console import Console
 from torch import Tensor
 
-from benchmarks.checkpoint import BEST, TrainingCheckpoints, save_model
+from benchmarks.background_writer import BackgroundWriter
+from benchmarks.checkpoint import BEST, Snapshot, TrainingCheckpoints, save_model
 from benchmarks.display import training_display
 from benchmarks.errors import NotFiniteError, RunError
-from benchmarks.evaluate import encode_gallery, score_split
+from benchmarks.evaluate import encode_side, score_split
 from benchmarks.interrupt import Interrupted, StopRequest
 from benchmarks.neighbour_sampler import neighbour_order
 from benchmarks.optimiser import build_optimizer
@@ -50,6 +51,7 @@ def make_accelerator(device: str | None, precision: str) -> Accelerator:
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # a phase may leave parameters without gradient
     waiting = InitProcessGroupKwargs(timeout=LONGEST_WAIT)
     mixed = "bf16" if precision == "bf16" else "no"
+    torch.backends.cudnn.allow_tf32 = precision != "fp32"  # else convolutions and GRUs round fp32 to 10 bits unasked
     return Accelerator(cpu=device == "cpu", mixed_precision=mixed, kwargs_handlers=[unused, waiting])
 
 
@@ -104,6 +106,7 @@ class Trainer:
         self.parameters = [p for group in self.groups for p in group.parameters]
         self.optimizer = build_optimizer(method, recipe.optim)
         self.checkpoints = TrainingCheckpoints(folder / "checkpoints")
+        self.writer = BackgroundWriter()
         self.state = TrainingState()
         self.batches = batches_per_epoch(train, recipe, accelerator.num_processes)
         self.begins = {
@@ -117,25 +120,28 @@ class Trainer:
         if saved is None:
             return False
         self.state = TrainingState(**saved)
-        if self.state.batch == 0 and self.state.best_epoch == self.state.epoch - 1:
-            self._save_best()  # a kill may have come between the checkpoint and this
+        selected = self.state.batch == 0 and self.state.best_epoch == self.state.epoch - 1
+        if selected and self.accelerator.is_main_process:  # a kill may have come between the checkpoint and this
+            save_model(self.folder / BEST, self.method, self._about_best())
         return True
 
     def run(self) -> TrainingState:
         """Train to the end, or until it diverges. Raises Interrupted after Ctrl-C or SIGTERM, with everything saved."""
-        model, optimizer = self.accelerator.prepare(self.method, self.optimizer)
+        model = self.accelerator.prepare(self.method)
         epochs = self.recipe.train.epochs
         display = training_display(self.console, epochs, self.batches, self.state.step)
         try:
-            with StopRequest() as asked:
+            with StopRequest() as asked, self.writer:  # however training ends, what was to be saved is on disk
                 stop = SharedStop(asked, self.accelerator)
                 try:
                     while self.state.epoch < epochs and self.state.diverged is None:
-                        self._train_epoch(model, optimizer, display.step, stop)
+                        self._train_epoch(model, display.step, stop)
                         display.epoch(self.state.epoch, self._finish_epoch(stop))
                 except Interrupted:
                     self._save()
+                    self._wait_until_saved()
                     raise
+                self._wait_until_saved()
         finally:
             display.close()
         return self.state
@@ -143,7 +149,6 @@ class Trainer:
     def _train_epoch(
         self,
         model: torch.nn.Module,
-        optimizer: torch.optim.Optimizer,
         show: Callable[[int, int, dict[str, float]], None],
         stop: SharedStop,
     ) -> None:
@@ -152,9 +157,11 @@ class Trainer:
         device = self.accelerator.device  # the sums stay there: to read one is to wait for the step
         loss_sum, skipped = torch.tensor(state.loss_sum, device=device), torch.zeros((), device=device)
         try:
-            for batch in self._epoch_batches():
+            batches = self._epoch_batches()
+            model.train()  # once, as it walks all modules: only encoding, before this and after the epoch, undoes it
+            for batch in batches:
                 progress = Progress(state.step, state.epoch, self._phases(), state.batch / self.batches)
-                terms, unusable = self._step(model, optimizer, batch.to(device), progress)
+                terms, unusable = self._step(model, batch.to(device), progress)
                 loss_sum += terms["total"].detach().nan_to_num(0, 0, 0)
                 skipped += unusable
                 if state.step % SHOWN_EVERY == 0:
@@ -195,18 +202,16 @@ class Trainer:
         """Every process gets the main one's: where rounding decides, two of them need not agree."""
         device, order = self.accelerator.device, torch.empty(self.train.n_texts, dtype=torch.int64)
         if self.accelerator.is_main_process:
-            _, texts = encode_gallery(self.method, self.train, self.recipe.train.eval_batch_size, device)
+            size, precision = self.recipe.train.eval_batch_size, self.accelerator.mixed_precision
+            texts = encode_side("texts", self.method, self.train, size, device, precision)
             order = neighbour_order(texts["embedding"], self.seed + self.state.epoch)
         return broadcast(order.to(device)).tolist()
 
-    def _step(
-        self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, progress: Progress
-    ) -> tuple[dict[str, Tensor], Tensor]:
+    def _step(self, model: torch.nn.Module, batch: Batch, progress: Progress) -> tuple[dict[str, Tensor], Tensor]:
         """One optimiser step: the loss terms, and 1.0 where loss or gradient is not finite, else 0.0.
 
         Such a step changes no parameter and no moment. The device decides that by itself, in the fused optimiser.
         """
-        model.train()
         seed = np.random.SeedSequence([self.seed, progress.step])  # in every process: see methods/gather.py
         torch.manual_seed(int(seed.generate_state(1)[0]))
         self.method.before_step(progress)
@@ -216,8 +221,8 @@ class Trainer:
         norm = self.accelerator.clip_grad_norm_(self.parameters, self.recipe.optim.grad_clip)
         unusable = self._unusable(terms["total"], norm)
         self.optimizer.found_inf = unusable  # where it is 1, the fused kernels leave everything as it is
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        self.optimizer.step()  # itself: accelerate's wrapper serves gradient scaling and accumulation, not used here
+        self.optimizer.zero_grad(set_to_none=True)
         self.method.after_step(progress)
         return terms, unusable
 
@@ -268,9 +273,7 @@ class Trainer:
             self.log.add_scalar("dev/rsum", rsum, state.step)
         state.epoch, state.batch, state.loss_sum, state.epoch_skipped = state.epoch + 1, 0, 0.0, 0
         state.dev_seconds += time.monotonic() - began
-        self._save()
-        if kept:
-            self._save_best()
+        self._save(selected=kept)
         stop.raise_if_asked(at_once=True)
         return f"{line}, {(state.step_seconds + state.dev_seconds) / 60:.1f} min"
 
@@ -325,17 +328,32 @@ class Trainer:
         except NotFiniteError:
             return math.nan
 
-    def _save_best(self) -> None:
-        """Leave the model as the one to test. After its checkpoint, so that it is never of steps that were lost."""
-        if self.accelerator.is_main_process:
-            rsum = self.state.best_rsum if math.isfinite(self.state.best_rsum) else None
-            about = {**self.about, "epoch": self.state.best_epoch, "dev_rsum": rsum}
-            save_model(self.folder / BEST, self.method, about)
-        self.accelerator.wait_for_everyone()
+    def _about_best(self) -> dict[str, Any]:
+        rsum = self.state.best_rsum if math.isfinite(self.state.best_rsum) else None
+        return {**self.about, "epoch": self.state.best_epoch, "dev_rsum": rsum}
 
-    def _save(self) -> None:
-        if self.accelerator.is_main_process:
-            self.checkpoints.save(self.state.step, self.method, self.optimizer, asdict(self.state))
+    def _save(self, selected: bool = False) -> None:
+        """Write a checkpoint beside what follows, from a copy. selected: leave the model as the one to test as well.
+
+        That after its checkpoint, so that it is never of steps that were lost. Only the main process writes, and the
+        others do not wait for it. Raises RunError where the save before failed.
+        """
+        if not self.accelerator.is_main_process:
+            return
+        self.writer.wait()  # before the copy: two are never in memory
+        model, optimizer = Snapshot(self.method), Snapshot(self.optimizer)
+        state, about = asdict(self.state), self._about_best()
+
+        def write() -> None:
+            self.checkpoints.save(state["step"], model, optimizer, state)
+            if selected:
+                save_model(self.folder / BEST, model, about)
+
+        self.writer.start(write)
+
+    def _wait_until_saved(self) -> None:
+        """Every process: all read the selected model next, and a launcher ends the rest when the first one ends."""
+        self.writer.wait()
         self.accelerator.wait_for_everyone()
 
 

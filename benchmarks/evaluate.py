@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -18,7 +19,10 @@ from methods.base import Encoded, Method
 MATRIX_COPIES = 3  # of a similarity matrix at once, at most: itself, one with folds apart, what compares its parts
 
 
-@torch.no_grad()
+def _joined(parts: Iterable[Encoded], count: int) -> Encoded:
+    return Encoded.concatenate(list(parts))
+
+
 def encode_gallery(
     method: Method,
     split: Split,
@@ -26,21 +30,35 @@ def encode_gallery(
     device: torch.device,
     precision: str = "no",
     tick: Tick = no_tick,
-    store: Callable[[Iterable[Encoded], int], Encoded] = lambda parts, count: Encoded.concatenate(list(parts)),
+    store: Callable[[Iterable[Encoded], int], Encoded] = _joined,
 ) -> tuple[Encoded, Encoded]:
-    """Encodings of all images and all captions of a split, in file order, in float32.
+    """Encodings of all images and all captions of a split: see `encode_side`."""
+    images = encode_side("images", method, split, batch_size, device, precision, tick, store)
+    return images, encode_side("texts", method, split, batch_size, device, precision, tick, store)
 
-    tick is called after each batch: it may raise to abandon a long evaluation. store: joins the batches' encodings,
-    given how many items they are together; by default on `device`.
+
+@torch.no_grad()
+def encode_side(
+    side: Literal["images", "texts"],
+    method: Method,
+    split: Split,
+    batch_size: int,
+    device: torch.device,
+    precision: str = "no",
+    tick: Tick = no_tick,
+    store: Callable[[Iterable[Encoded], int], Encoded] = _joined,
+) -> Encoded:
+    """Encodings of all images or all captions of a split, in file order, in float32. Leaves the method in evaluation.
+
+    precision: of the encoders, `bf16` or `no`. tick is called after each batch: it may raise to abandon a long
+    evaluation. store: joins the batches' encodings, given how many items they are together; by default on `device`.
     """
     method.eval()
-    pin = device.type == "cuda"
-    image_batches = gallery_batches(split, "images", batch_size, pin)
-    text_batches = gallery_batches(split, "texts", batch_size, pin)
+    sides = {"images": (method.encode_images, split.n_images), "texts": (method.encode_texts, split.n_texts)}
+    encode, count = sides[side]
+    batches = gallery_batches(split, side, batch_size, pin=device.type == "cuda")
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-        images = store(_encoded(method.encode_images, image_batches, device, tick), split.n_images)
-        texts = store(_encoded(method.encode_texts, text_batches, device, tick), split.n_texts)
-    return images, texts
+        return store(_encoded(encode, batches, device, tick), count)
 
 
 def _encoded(

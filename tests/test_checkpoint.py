@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 
-from benchmarks.checkpoint import TrainingCheckpoints, load_model, read_about, save_model
+from benchmarks.checkpoint import Snapshot, TrainingCheckpoints, load_model, read_about, save_model
 from benchmarks.errors import RunError
 
 
@@ -33,6 +33,49 @@ def test_model_and_optimiser_come_back_bit_for_bit(tmp_path):
         m(torch.randn(4, 2)).square().sum().backward()
         o.step()
     assert torch.equal(model[0].weight, other[0].weight)  # the moments and step counts were restored too
+
+
+def convolutions(seed):
+    """A small network whose weights are channels_last, as those of backbones, and a number that is trained."""
+    torch.manual_seed(seed)
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Conv2d(4, 5, 2))
+    model.to(memory_format=torch.channels_last)
+    model.register_parameter("scale", torch.nn.Parameter(torch.rand(())))
+    return model, torch.optim.AdamW(model.parameters(), lr=0.1, fused=True)
+
+
+def convolve(model, optimizer, step):
+    pictures = torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(step))
+    (model(pictures) * model.scale).square().sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def test_moments_of_weights_in_channels_last_come_back_in_their_places(tmp_path):
+    model, optimizer = convolutions(0)
+    for step in range(2):
+        convolve(model, optimizer, step)
+    checkpoints = TrainingCheckpoints(tmp_path)
+    checkpoints.save(2, model, optimizer, {})
+    other, other_optimizer = convolutions(1)
+    checkpoints.load_newest(other, other_optimizer)
+    for m, o in ((model, optimizer), (other, other_optimizer)):
+        convolve(m, o, 2)
+    assert all(map(torch.equal, model.parameters(), other.parameters()))
+
+
+def test_a_snapshot_keeps_what_training_changes_in_place_afterwards(tmp_path):
+    model, optimizer = trained()
+    at_once, later = TrainingCheckpoints(tmp_path / "at-once"), TrainingCheckpoints(tmp_path / "later")
+    at_once.save(7, model, optimizer, {})
+    frozen = Snapshot(model), Snapshot(optimizer)
+    optimizer.param_groups[0]["lr"] = 1.0
+    model(torch.randn(4, 2)).square().sum().backward()  # BatchNorm's statistics change here, the rest in the step
+    optimizer.step()
+    later.save(7, *frozen, {})
+    for file in ("model.safetensors", "optimizer.safetensors", "state.json"):
+        one, other = (folder.all()[0] / file for folder in (at_once, later))
+        assert one.read_bytes() == other.read_bytes()
 
 
 def test_the_newest_two_are_kept_and_an_unfinished_one_is_ignored(tmp_path):

@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from benchmarks import evaluate, pair_scores
+from datasets.precomp import open_dataset
 from methods.base import EmbeddingMethod, Encoded, MethodConfig
+from tests.trees import write_f30k
 
 
 class Pairs(EmbeddingMethod):
@@ -48,3 +50,33 @@ def test_an_evaluation_can_be_abandoned():
 
     with pytest.raises(Stop):
         evaluate.similarity_matrix(Pairs(MethodConfig()), encoded(3, 0), encoded(5, 1), tick)
+
+
+class Sides(EmbeddingMethod):
+    """Numbers that tell items apart; notes which side is encoded, and under which precision."""
+
+    def __init__(self):
+        super().__init__(MethodConfig())
+        self.seen = set()
+
+    def embed_images(self, images):
+        self.seen.add(("images", torch.is_autocast_enabled("cpu")))
+        return images.regions.mean(dim=1)
+
+    def embed_texts(self, texts):
+        self.seen.add(("texts", torch.is_autocast_enabled("cpu")))
+        return texts.words.float().mean(dim=1, keepdim=True)
+
+
+def test_a_side_is_that_of_the_gallery_and_the_other_is_not_encoded(tmp_path):
+    write_f30k(tmp_path)
+    method, device = Sides(), torch.device("cpu")
+    split = open_dataset("f30k", tmp_path).split("test", method.inputs())
+    gallery = dict(zip(("images", "texts"), evaluate.encode_gallery(method, split, 7, device), strict=True))
+    assert method.seen == {("images", False), ("texts", False)}
+    for side, encodings in gallery.items():
+        method.seen.clear()
+        one = evaluate.encode_side(side, method.train(), split, 7, device, "bf16")
+        assert method.seen == {(side, True)}
+        assert torch.equal(one["embedding"], encodings["embedding"])
+        assert not method.training
