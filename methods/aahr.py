@@ -22,7 +22,7 @@ from methods.prototypes import swapped_prediction
 from methods.regions import RegionProjection
 from methods.registry import register
 from methods.text_encoders import text_encoder
-from methods.triplet import Choice, draw_negatives, triplet_loss
+from methods.triplet import Choice, TripletLoss, draw_negatives
 
 CLIP_IMAGES, CLIP_TEXTS = "clip_images", "clip_texts"  # sidecars: raw vectors of a frozen CLIP, not augmented
 
@@ -271,8 +271,9 @@ class AAHR(EmbeddingMethod):
 
     def objective(self, features: Terms, ids: Tensor, progress: Progress) -> Terms:
         """The base loss and, as their phases begin, those of the prototypes, of the graph and of the queues."""
-        config, positives = self.config, same_image(ids)
-        total = base = self._triplet(features["image"], features["text"], positives)
+        config = self.config
+        triplet = TripletLoss(same_image(ids), config.cutoff, self.choose)
+        total = base = triplet(dot_products(features["image"], features["text"]))
         terms = {"base": base}
         if self.prototypes is not None:
             loss = self._prototype_loss(features["image"], features["text"])
@@ -280,7 +281,7 @@ class AAHR(EmbeddingMethod):
                 total = total + config.prototype_weight * loss
             terms["prototypes"] = loss if progress.reached("prototypes") else loss.detach()
         if self.graph is not None and progress.reached("graph"):
-            pairs, reg = self._graph_losses(features, positives)
+            pairs, reg = self._graph_losses(features, triplet)
             total = total + sum(pairs.values()) + config.reg_weight * reg
             terms |= {**pairs, "reg": reg}
         if "image_key" in features:
@@ -289,16 +290,13 @@ class AAHR(EmbeddingMethod):
             terms |= contrast
         return {**terms, "total": total}
 
-    def _triplet(self, image: Tensor, text: Tensor, positives: Tensor) -> Tensor:
-        return triplet_loss(dot_products(image, text), positives, self.config.cutoff, self.choose)
-
     def _prototype_loss(self, image: Tensor, text: Tensor) -> Tensor:
         """Swapped prediction; the prototypes are brought back to length 1 in place, as released."""
         with torch.no_grad():
             self.prototypes.copy_(normalize(self.prototypes, dim=1))
         return swapped_prediction(image, text, self.prototypes, self.config.epsilon, self.config.prototype_temperature)
 
-    def _graph_losses(self, features: Terms, positives: Tensor) -> tuple[Terms, Tensor]:
+    def _graph_losses(self, features: Terms, triplet: TripletLoss) -> tuple[Terms, Tensor]:
         """Triplet losses with enhanced embeddings, and the regularisation. The graph sees what was not fused yet."""
         image, text = l2norm(features["image_unfused"]), l2norm(features["text_unfused"])
         enhanced_image, enhanced_text, reg = self.graph(
@@ -309,7 +307,7 @@ class AAHR(EmbeddingMethod):
             "graph_image": (enhanced_image, text),
             "graph_both": (enhanced_image, enhanced_text),
         }
-        return {name: self._triplet(v, t, positives) for name, (v, t) in pairs.items()}, reg
+        return {name: triplet(dot_products(v, t)) for name, (v, t) in pairs.items()}, reg
 
     def _queue_loss(self, features: Terms) -> Terms:
         """Contrast of unfused vectors with the other modality's keys, as soon as the queues are full of them."""

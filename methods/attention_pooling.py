@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from methods.normalise import l2norm
 from methods.precision import at_least_float32
@@ -21,18 +22,29 @@ class AttentionPooling(nn.Module):
         )
 
     def forward(self, query: Tensor, fragments: Tensor, valid: Tensor | None = None) -> Tensor:
-        """query: (B, d), fragments: (B, N, d) -> (B, d). valid: (B, N) bool, slots that are looked at; None = all."""
-        heads = zip(self.query, self.key, self.value, strict=True)
-        return torch.stack([_head(*head, query, fragments, valid) for head in heads]).mean(dim=0)
+        """query: (B, d), fragments: (B, N, d) -> (B, d). valid: (B, N) bool, slots that are looked at; None = all.
+
+        The weights of a head sum to 1: values are mapped after their sum, and averaged over the heads by the same map.
+        """
+        queries, keys = _of_all_heads(self.query, query), _of_all_heads(self.key, fragments)
+        with torch.autocast(query.device.type, enabled=False):
+            weights = shares(queries, keys, valid)  # (B, H, N)
+            sums = weights @ fragments.to(weights.dtype)  # (B, H, d)
+        weight = torch.cat([head.weight for head in self.value], dim=1)  # (d, H·d)
+        bias = torch.stack([head.bias for head in self.value]).mean(dim=0)  # of a sum, all gradients share one memory
+        return linear(sums.flatten(1), weight) / len(self.value) + bias
 
 
-def _head(
-    to_query: nn.Linear, to_key: nn.Linear, to_value: nn.Linear, query: Tensor, fragments: Tensor, valid: Tensor | None
-) -> Tensor:
-    """Softmax over the cosines of query and keys, (B, d). The weights sum to 1: values are mapped after their sum."""
-    keys = at_least_float32(to_key(fragments))  # (B, N, d): lengths are divided out of the products, not out of them
-    cosines = (keys @ l2norm(to_query(query))[:, :, None]).squeeze(2) / (keys.norm(dim=2) + EPSILON)  # (B, N)
+def _of_all_heads(heads: nn.ModuleList, vectors: Tensor) -> Tensor:
+    """(..., d) -> (..., H, d), all heads in one product: one by one they keep a GPU waiting for launches."""
+    weight = torch.cat([head.weight for head in heads])  # (H·d, d)
+    return linear(vectors, weight, torch.cat([head.bias for head in heads])).unflatten(-1, (len(heads), -1))
+
+
+def shares(queries: Tensor, keys: Tensor, valid: Tensor | None) -> Tensor:
+    """Softmax over the cosines of query and keys, (B, H, N). queries: (B, H, d), keys: (B, N, H, d), valid: (B, N)."""
+    keys = at_least_float32(keys)  # lengths are divided out of the products, not out of them
+    cosines = (keys * l2norm(queries)[:, None]).sum(dim=3) / (keys.norm(dim=3) + EPSILON)  # (B, N, H)
     if valid is not None:
-        cosines = cosines.masked_fill(~valid, -torch.inf)
-    weights = at_least_float32(cosines).softmax(dim=1)
-    return to_value((weights[:, None] @ fragments.to(weights.dtype)).squeeze(1))
+        cosines = cosines.masked_fill(~valid[:, :, None], -torch.inf)
+    return cosines.softmax(dim=1).mT

@@ -46,7 +46,7 @@ class CLIPTower(nn.Module):
         loaded = load_clip(config.model, config.weights, RECIPE)
         pictures = loaded.configuration["pictures"]
         _require_pictures(config, pictures)
-        self.clip = loaded.model.cpu()
+        self.clip = loaded.model
         for name, values in (("offset", pictures["mean"]), ("scale", pictures["std"])):
             self.register_buffer(name, 255 * torch.tensor(values)[:, None, None], persistent=False)
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import torch
 from PIL.Image import Image
 from torch import Tensor, nn
 
@@ -43,7 +42,7 @@ def import_open_clip() -> ModuleType:
 
 @dataclass(frozen=True)
 class OpenCLIP:
-    """A model in evaluation mode, on the GPU if there is one, and what goes with its weights.
+    """A model in evaluation mode, on the CPU, and what goes with its weights.
 
     transform: a picture -> (3, H, W), as for validation. tokens: texts -> (B, L) ids. configuration: all that the
     vectors depend on beside the weights. width: numbers of a vector.
@@ -74,7 +73,7 @@ def load_clip(model: str, weights: str, asked: Asked = PREPARE) -> OpenCLIP:
     built.load_state_dict(state)
     pictures = built.visual.preprocess_cfg
     return OpenCLIP(
-        built.to("cuda" if torch.cuda.is_available() else "cpu").eval(),
+        built.eval(),
         open_clip.transform.image_transform_v2(open_clip.transform.PreprocessCfg(**pictures), is_train=False),
         open_clip.get_tokenizer(name),
         {**architecture, "quick_gelu": gelu, "pictures": pictures},

@@ -24,12 +24,15 @@ class EntityGraphs:
 
     A caption without entities has one node, a zero vector: the released code pools such a caption from what becomes of
     that node. vectors: (M, width), one behind the other. counts: (B,) int64, true entities. sizes: (B,) int64, nodes.
+    slots: nodes that a caption may have. places: (M,) int64, of each node among B·slots; no gap within a caption.
     targets, sources: (E,) int64, node of each edge's end and beginning; None where relations are not read.
     """
 
     vectors: Tensor
     counts: Tensor
     sizes: Tensor
+    slots: int
+    places: Tensor
     targets: Tensor | None = None
     sources: Tensor | None = None
 
@@ -43,12 +46,21 @@ class EntityGraphs:
         counts = entity.sum(dim=1)
         node = entity.clone()
         node[:, 0] |= counts == 0
+        found = node.flatten().nonzero().squeeze(1)  # (M,): once, a boolean mask would wait for the GPU at each use
+        slots = node.shape[1]
+        places = found // slots * slots + (node.cumsum(dim=1) - 1).flatten().index_select(0, found)
+        nodes = vectors.flatten(0, 1).index_select(0, found)
         targets, sources = (None, None) if relations is None else _edges(node, relations)
-        return cls(vectors[node], counts, counts.clamp(min=1), targets, sources)
+        return cls(nodes, counts, counts.clamp(min=1), slots, places, targets, sources)
 
     def ragged(self, values: Tensor) -> Ragged:
         """(M, d), one row per node -> the nodes of each caption."""
         return Ragged(values, pad(self.sizes.cumsum(0), (1, 0)))
+
+    def padded(self, values: Tensor) -> Tensor:
+        """(M, d), one row per node -> (B, slots, d), zero behind each caption's nodes."""
+        rows = values.new_zeros(len(self.sizes) * self.slots, values.shape[1])
+        return rows.index_copy(0, self.places, values).unflatten(0, (-1, self.slots))
 
 
 def _edges(node: Tensor, relations: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -18,7 +20,7 @@ from methods.official import TEXT_TENSORS, Official, Tensors, region_tensors, re
 from methods.regions import RegionProjection
 from methods.registry import register
 from methods.text_encoders import text_encoder
-from methods.triplet import Choice, draw_negatives, triplet_loss
+from methods.triplet import Choice, TripletLoss, draw_negatives
 
 LossName = Literal["trip", "hinge"]
 
@@ -170,9 +172,9 @@ class HREM(EmbeddingMethod):
 
     def objective(self, features: Terms, ids: Tensor, progress: Progress) -> Terms:
         """The base loss, and from the graph phase on the losses of the enhanced embeddings."""
-        hardest = progress.reached("max_violation")
         config, image, text = self.config, features["image"], features["text"]
-        terms = {"base": self._pair_loss(config.base_loss, image, text, ids, hardest)}
+        losses = self._pair_losses(ids, hardest=progress.reached("max_violation"))
+        terms = {"base": losses[config.base_loss](dot_products(image, text))}
         if self.graph is None or not progress.reached("graph"):
             return {**terms, "total": terms["base"]}
         enhanced_image, enhanced_text, reg = self.graph(
@@ -181,19 +183,20 @@ class HREM(EmbeddingMethod):
         pairs = {"graph_both": (enhanced_image, enhanced_text)}
         if config.cross_loss:
             pairs = {"graph_text": (image, enhanced_text), "graph_image": (enhanced_image, text), **pairs}
-        terms |= {name: self._pair_loss(config.graph_loss, v, t, ids, hardest) for name, (v, t) in pairs.items()}
+        terms |= {name: losses[config.graph_loss](dot_products(v, t)) for name, (v, t) in pairs.items()}
         total = sum(terms.values())
         if config.reg_weight > 0:  # at weight 0 the relevance MLPs get no gradient from it, rather than zeros
             total = total + config.reg_weight * reg
         return {**terms, "reg": reg, "total": total}
 
-    def _pair_loss(self, name: LossName, image: Tensor, text: Tensor, ids: Tensor, hardest: bool) -> Tensor:
-        """One of the two losses between image and text embeddings, a scalar."""
-        similarity, config = dot_products(image, text), self.config
-        if name == "trip":
-            return triplet_loss(similarity, same_image(ids), config.cutoff, self.choose)
-        masked = same_image(ids) if config.mask_repeat else diagonal(ids)
-        return hinge_loss(similarity, masked, config.margin, hardest)
+    def _pair_losses(self, ids: Tensor, hardest: bool) -> dict[LossName, Callable[[Tensor], Tensor]]:
+        """The two losses of a batch: cosines (B, B) -> a scalar."""
+        config, same = self.config, same_image(ids)
+        masked = same if config.mask_repeat else diagonal(ids)
+        return {
+            "trip": TripletLoss(same, config.cutoff, self.choose),
+            "hinge": partial(hinge_loss, positives=masked, margin=config.margin, hardest=hardest),
+        }
 
     def parameter_groups(self) -> list[Group]:
         """Text without BERT, BERT at a lower rate, image, graph: untouched until its phase begins."""

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from torch.nn.functional import kl_div, leaky_relu, normalize, pad
 
 from methods.fragments import relation_layer
-from methods.memory import chunk_size
 from methods.text_encoders import valid_positions
 
 SLOPE = 0.1  # of the leaky ReLU on word–region cosines
-CHUNK_BYTES = {"cpu": 32 * 2**20, "cuda": 2**31}  # on a CPU a chunk that stays in the cache is fastest
+# Bytes of cosines that are held at once. On a CPU a chunk that stays in the cache is fastest; on a GPU this is little
+# beside the encoders' activations, and asking in each step how much memory is free would take as long as many launches.
+CHUNK_BYTES = {"cpu": 2**25, "cuda": 2**29}
 
 
 class FragmentScores(NamedTuple):
@@ -48,7 +49,7 @@ def fragment_scores(regions: Tensor, words: Tensor, lengths: Tensor, topk: int) 
     on_cpu = words.device.type == "cpu"  # elsewhere, to read the lengths would be to wait for the device
     longest = used.tolist() if on_cpu else [words.shape[1]] * len(words)
     pair_bytes = 3 * words.shape[1] * regions.shape[1] * words.element_size()
-    size = chunk_size(pair_bytes * len(regions), len(words), words.device, CHUNK_BYTES.get(words.device.type, 2**26))
+    size = max(1, CHUNK_BYTES.get(words.device.type, 2**26) // (pair_bytes * len(regions)))
     parts = [
         _chunk_scores(regions, words[i : i + size, : max(longest[i : i + size])], lengths[i : i + size], topk)
         for i in range(0, len(words), size)

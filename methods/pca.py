@@ -60,5 +60,6 @@ class PCA(nn.Module):
         return sum(map(len, arrays)), total, products
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """(n, width) -> (n, kept)."""
-        return l2norm((vectors.float() - self.mean) @ self.components.T)
+        """(n, width) -> (n, kept), in float32 also under autocast."""
+        with torch.autocast(vectors.device.type, enabled=False):
+            return l2norm((vectors.float() - self.mean) @ self.components.T)

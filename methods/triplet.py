@@ -8,6 +8,7 @@ others underflow to zero. That is part of the published behaviour and kept.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -28,19 +29,31 @@ def triplet_loss(similarity: Tensor, positives: Tensor, cutoff: float, choose: C
     show the same image. cutoff: negatives at this distance or beyond are never drawn. choose: weights (P, B) of one
     row per positive pair -> a column each, −1 where the draw fails; None = `draw_negatives`.
     """
-    choose = choose or draw_negatives
-    anchor, positive = positives.nonzero(as_tuple=True)  # (P,) each
-    return sum(_one_direction(s, positives, anchor, positive, cutoff, choose) for s in (similarity, similarity.T))
+    return TripletLoss(positives, cutoff, choose)(similarity)
 
 
-def _one_direction(
-    similarity: Tensor, positives: Tensor, anchor: Tensor, positive: Tensor, cutoff: float, choose: Choice
-) -> Tensor:
-    """Anchors in rows. A failed draw makes the whole direction 0, as released (and NaN if a similarity is)."""
-    negative = choose(sampling_weights(similarity.detach(), positives, cutoff)[anchor])  # (P,)
-    drawn = similarity[anchor, negative.clamp(min=0)]
-    loss = (MARGIN + drawn - similarity[anchor, positive]).clamp(min=0).sum()
-    return torch.where((negative >= 0).all(), loss, 0 * similarity.sum())
+class TripletLoss:
+    """`triplet_loss` of several similarities of one batch. Arguments as there."""
+
+    def __init__(self, positives: Tensor, cutoff: float, choose: Choice | None = None) -> None:
+        self.positives, self.cutoff, self.choose = positives, cutoff, choose or draw_negatives
+
+    def __call__(self, similarity: Tensor) -> Tensor:
+        """(B, B) -> a scalar."""
+        return self._one_direction(similarity) + self._one_direction(similarity.T)
+
+    @cached_property
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """Anchor and positive of each positive pair, (P,) each. Listed once per batch: that waits for the GPU."""
+        return self.positives.nonzero(as_tuple=True)
+
+    def _one_direction(self, similarity: Tensor) -> Tensor:
+        """Anchors in rows. A failed draw makes the whole direction 0, as released (and NaN if a similarity is)."""
+        anchor, positive = self.pairs
+        negative = self.choose(sampling_weights(similarity.detach(), self.positives, self.cutoff)[anchor])  # (P,)
+        drawn = similarity[anchor, negative.clamp(min=0)]
+        loss = (MARGIN + drawn - similarity[anchor, positive]).clamp(min=0).sum()
+        return torch.where((negative >= 0).all(), loss, 0 * similarity.sum())
 
 
 def sampling_weights(similarity: Tensor, positives: Tensor, cutoff: float) -> Tensor:
@@ -65,12 +78,12 @@ def log_inverse_density(distance: Tensor) -> Tensor:
 def draw_negatives(weights: Tensor) -> Tensor:
     """One column per row, in proportion to its weights; all −1 where some row has none. (P, B) -> (P,) int64.
 
-    The check needs no answer from the GPU: a batch whose draw fails draws from something else and is marked.
+    A race: each column arrives after an exponential time whose rate is its weight, the first one is drawn. So does
+    `torch.multinomial`, with the same random numbers, but it waits for the GPU to check its input.
     """
     largest = weights.amax(dim=1, keepdim=True)
-    possible = (largest > 0).all()
-    proportions = torch.where(possible, weights / largest, 1.0)  # rescaled: a row may sum to 1e-30
-    return torch.where(possible, torch.multinomial(proportions, 1).squeeze(1), -1)
+    speed = weights / largest / torch.empty_like(weights).exponential_()  # rescaled: a row may sum to 1e-30
+    return torch.where((largest > 0).all(), speed.argmax(dim=1), -1)
 
 
 def largest_weights(weights: Tensor) -> Tensor:

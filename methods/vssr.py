@@ -194,9 +194,9 @@ class VSSR(Method):
         _require_width("factual_entities", vectors, self.config.entity_dim)
         return EntityGraphs.of(vectors, texts.sidecars.get("factual_relations"))
 
-    def embed_entities(self, entities: Ragged, plain: Tensor) -> Tensor:
-        """(B, d): the entities of each caption pooled, and the caption itself."""
-        return l2norm(l2norm(self.entity_pool(entities.padded(), entities.lengths)) + plain)
+    def embed_entities(self, nodes: Tensor, sizes: Tensor, plain: Tensor) -> Tensor:
+        """(B, d): the entities of each caption pooled, and the caption itself. nodes: (B, slots, d), sizes: (B,)."""
+        return l2norm(l2norm(self.entity_pool(nodes, sizes)) + plain)
 
     def encode_images(self, images: ImageBatch) -> Encoded:
         """`image`: (n, d); `regions` where fragments are compared."""
@@ -211,10 +211,11 @@ class VSSR(Method):
         if self.graph is None:
             return Encoded({"text": embedding})
         graphs = self.entity_graphs(texts)
-        entities = graphs.ragged(l2norm(self.graph(graphs)))
+        nodes = l2norm(self.graph(graphs))
         if self.fragments is None:
-            return Encoded({"text": embedding, "entity": self.embed_entities(entities, plain)})
-        return Encoded({"text": embedding, "entities": entities})
+            entity = self.embed_entities(graphs.padded(nodes), graphs.sizes, plain)
+            return Encoded({"text": embedding, "entity": entity})
+        return Encoded({"text": embedding, "entities": graphs.ragged(nodes)})
 
     def score(self, images: Encoded, texts: Encoded) -> Terms:
         """`caption`: image with caption, `entity`: image with its entities."""
@@ -235,17 +236,17 @@ class VSSR(Method):
         return (1 - share) * terms["caption"] + share * terms["entity"]
 
     def features(self, batch: Batch) -> Terms:
-        """`image`, `text`: (B, d). With entities also `entities`: (B, n, d) single ones and `entity_counts`: (B,), and
+        """`image`, `text`: (B, d). With entities also `entities`: (B, slots, d) single ones, `entity_counts`: (B,), and
         `entity`: (B, d), or `regions`: (B, N, d) and `region_lengths`: (B,) where fragments are compared."""
         image, regions = self.image_sides(batch.images)
         text, plain = self.text_sides(batch.texts)
         if self.graph is None:
             return {"image": image, "text": text}
         graphs = self.entity_graphs(batch.texts)
-        entities = graphs.ragged(l2norm(self.graph(graphs)))
-        found = {"image": image, "text": text, "entities": entities.padded(), "entity_counts": graphs.counts}
+        nodes = graphs.padded(l2norm(self.graph(graphs)))
+        found = {"image": image, "text": text, "entities": nodes, "entity_counts": graphs.counts}
         if self.fragments is None:
-            return {**found, "entity": self.embed_entities(entities, plain)}
+            return {**found, "entity": self.embed_entities(nodes, graphs.sizes, plain)}
         return {**found, "regions": l2norm(regions), "region_lengths": batch.images.lengths}
 
     def objective(self, features: Terms, ids: Tensor, progress: Progress) -> Terms:
@@ -305,8 +306,9 @@ def single_entities(features: Terms) -> tuple[Tensor, Tensor]:
     if "entities" not in features:
         text = features["text"]
         return text[:0], torch.empty(0, dtype=torch.int64, device=text.device)
-    valid = valid_positions(features["entity_counts"], features["entities"].shape[1])
-    return features["entities"][valid], valid.nonzero()[:, 0]
+    slots = features["entities"].shape[1]
+    found = valid_positions(features["entity_counts"], slots).flatten().nonzero().squeeze(1)  # waits for the GPU, once
+    return features["entities"].flatten(0, 1).index_select(0, found), found // slots
 
 
 def _parameters(*modules: nn.Module | None) -> list[nn.Parameter]:

@@ -48,6 +48,13 @@ def test_the_model_has_the_weights_of_the_file(tiny_clip):
     assert loaded.width == 24
 
 
+def test_the_model_is_on_the_cpu_also_beside_a_gpu(tiny_clip, monkeypatch):
+    """Methods are moved by who trains them."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    loaded = load_clip(*map(str, tiny_clip))
+    assert {parameter.device.type for parameter in loaded.model.parameters()} == {"cpu"}
+
+
 @pytest.mark.parametrize("name", ["weights.bin", "weights.pt", "weights.pth"])
 def test_weights_that_torch_saved_are_the_same_however_they_are_wrapped(tiny_clip, tmp_path, name):
     state = load_file(tiny_clip[1])

@@ -93,6 +93,15 @@ def test_a_negative_vector_is_an_entity():
     assert EntityGraphs.of(vectors).counts.tolist() == [1]
 
 
+def test_nodes_lie_side_by_side_in_their_captions_row():
+    vectors = torch.tensor([[0, 1, 0, 2], [0, 0, 0, 0], [3, 4, 5, 6], [0, 0, 7, 0]])[:, :, None].float()
+    graphs = EntityGraphs.of(vectors)
+    assert graphs.padded(graphs.vectors)[:, :, 0].tolist() == [[1, 2, 0, 0], [0, 0, 0, 0], [3, 4, 5, 6], [7, 0, 0, 0]]
+    values = torch.randn(len(graphs.vectors), 3, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(graphs.padded(values), graphs.ragged(values).padded())
+    assert torch.autograd.gradcheck(graphs.padded, values)
+
+
 @torch.no_grad()
 def test_captions_do_not_see_each_other_and_more_slots_change_nothing():
     vectors, relations, _ = sidecars()

@@ -42,6 +42,13 @@ def test_what_comes_out_has_length_one_and_keeps_directions():
     np.testing.assert_allclose(reduced @ reduced.T, centred @ centred.T, atol=1e-4)
 
 
+def test_it_is_float32_under_autocast():
+    pca, rows = fitted([vectors()], 3), torch.tensor(vectors(seed=1))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = pca(rows)
+    assert torch.equal(found, pca(rows))
+
+
 def test_what_cannot_be_reduced_is_refused():
     with pytest.raises(MethodError, match="vectors of 6 numbers cannot be reduced to 8"):
         PCA(6, 8)

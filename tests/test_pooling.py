@@ -1,6 +1,7 @@
 """Pooling operators against loops over single sets, recorded numbers and known answers."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,21 @@ def test_kmax_shrinks_for_later_rows_only_where_asked():
     lengths = torch.tensor([3, 1, 3])
     assert kmax_pool(features, lengths, 2).flatten().tolist() == [2.0, 5.0, 3.0]
     assert kmax_pool(features, lengths, 2, shrinking=True).flatten().tolist() == [2.0, 5.0, 4.0]
+
+
+def test_the_two_largest_are_those_of_topk_and_so_are_their_gradients(features, lengths):
+    features[2, 4] = features[2, 1]  # two that are equal
+    cotangent, results = torch.randn(len(LENGTHS), 4), []
+    valid = torch.arange(9)[None, :, None] < lengths[:, None, None]
+    for of_topk in (False, True):
+        leaf = features.clone().requires_grad_()
+        if of_topk:
+            top = leaf.masked_fill(~valid, -math.inf).topk(2, dim=1).values
+            pooled = top.masked_fill(top.isinf(), 0).sum(dim=1) / lengths.clamp(max=2)[:, None]
+        else:
+            pooled = kmax_pool(leaf, lengths, 2)
+        results.append((pooled, *torch.autograd.grad(pooled, leaf, cotangent)))
+    torch.testing.assert_close(*results)
 
 
 @pytest.mark.parametrize("name", ["plain", "short"])

@@ -10,7 +10,8 @@ import torch
 from torch.nn.functional import normalize
 
 from methods.losses import same_image
-from methods.triplet import draw_negatives, largest_weights, sampling_weights, triplet_loss
+from methods.triplet import TripletLoss, draw_negatives, largest_weights, sampling_weights, triplet_loss
+from tests.waits import Waits
 
 CASE = Path(__file__).parent / "golden" / "hrem" / "triplet-loss"
 SPEC = json.loads((CASE / "case.json").read_text())
@@ -100,6 +101,36 @@ def test_negatives_are_drawn_in_proportion_even_from_rows_that_nearly_underflow(
         drawn = draw_negatives((row * scale).expand(20_000, -1))
         share = torch.bincount(drawn, minlength=4) / 20_000
         torch.testing.assert_close(share, row / 4, rtol=0, atol=0.02)
+
+
+def test_draws_are_those_of_multinomial():
+    torch.manual_seed(0)
+    weights = torch.rand(300, 40) * (torch.rand(300, 40) < 0.3)
+    weights[:, 7] = 0.2
+    torch.manual_seed(1)
+    drawn, after = draw_negatives(weights), torch.get_rng_state()
+    torch.manual_seed(1)
+    assert torch.equal(drawn, torch.multinomial(weights / weights.amax(dim=1, keepdim=True), 1).squeeze(1))
+    assert torch.equal(after, torch.get_rng_state())
+
+
+def test_one_loss_serves_all_similarities_of_a_batch():
+    torch.manual_seed(0)
+    positives = same_image(torch.tensor([4, 4, 9, 2, 9]))
+    loss = TripletLoss(positives, 1.9, largest_weights)
+    for _ in range(3):
+        similarity = normalize(torch.randn(5, 8)) @ normalize(torch.randn(5, 8)).T
+        assert loss(similarity) == triplet_loss(similarity, positives, 1.9, largest_weights)
+
+
+def test_a_batch_waits_for_the_device_once_to_list_its_pairs():
+    loss = TripletLoss(same_image(torch.tensor([4, 4, 9, 2, 9])), 1.9)
+    with Waits() as waits:
+        for seed in range(4):
+            torch.manual_seed(seed)
+            image = normalize(torch.randn(5, 8)).requires_grad_()
+            loss(image @ normalize(torch.randn(5, 8)).T).backward()
+    assert waits.found == ["nonzero"]
 
 
 def test_all_pairs_of_one_image_are_positives_and_counted_once_each():

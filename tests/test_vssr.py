@@ -21,9 +21,10 @@ from methods.official import import_checkpoint
 from methods.recipe import resolve
 from methods.registry import find_method
 from methods.text_encoders import TextConfig, bert_from_config
-from methods.triplet import largest_weights
-from methods.vssr import VSSR, VSSRConfig
+from methods.triplet import draw_negatives, largest_weights
+from methods.vssr import VSSR, VSSRConfig, single_entities
 from tests.trees import write_coco, write_f30k
+from tests.waits import Waits
 
 CHECKPOINT = Path(__file__).parent / "golden" / "vssr" / "bert" / "checkpoint.pth"
 D, SLOTS, N = 16, 5, 6
@@ -295,6 +296,35 @@ def test_a_coding_replaces_the_entity_similarity_in_the_score_and_the_hinge(sett
     evaluated = method.features(whole)
     fragments = method.fragments(evaluated["regions"], evaluated["entities"], evaluated["region_lengths"], sizes)
     torch.testing.assert_close(scores["entity"], fragments)
+
+
+def test_single_entities_are_those_of_a_loop_and_so_are_their_gradients():
+    counts, entities = torch.tensor([2, 0, 3, 1]), torch.randn(4, 3, D, requires_grad=True)
+    found, owner = single_entities({"entities": entities, "entity_counts": counts})
+    wanted = [(row, slot) for row, count in enumerate(counts) for slot in range(count)]
+    assert owner.tolist() == [row for row, _ in wanted]
+    torch.testing.assert_close(found, torch.stack([entities[row, slot] for row, slot in wanted]))
+    cotangent, gradient = torch.randn(6, D), torch.zeros(4, 3, D)
+    for (row, slot), value in zip(wanted, cotangent, strict=True):
+        gradient[row, slot] = value
+    torch.testing.assert_close(torch.autograd.grad(found, entities, cotangent)[0], gradient)
+
+
+def test_the_entity_branch_waits_for_the_device_only_to_list_nodes_edges_entities_and_pairs():
+    method, whole = vssr(), batch()
+    method.choose = draw_negatives
+    without = vssr(entities=False)
+    with Waits() as waits:
+        features = method.features(whole)
+    with Waits() as others:
+        without.features(whole)
+    assert len(waits.found) - len(others.found) == 2  # nodes and edges
+    with Waits() as waits:
+        total = method.objective(features, whole.texts.image_ids, HARDEST)["total"]
+    assert waits.found == ["nonzero", "nonzero"]
+    with Waits() as waits:
+        total.backward()
+    assert waits.found == []
 
 
 def test_single_captions_without_entities_add_nothing_and_a_batch_without_any_is_nan():
