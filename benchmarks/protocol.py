@@ -16,7 +16,10 @@ from benchmarks.records import Direction
 
 # Similarities compared at once: on a CPU their flags stay in the cache (16 MB), on a GPU few launches are enough.
 CHUNK_ELEMENTS = {"cpu": 4_000_000, "cuda": 256_000_000}
+# What flags are: a GPU adds halves up in float32 as they are, but copies bools to int64 first, 8 bytes each.
+FLAGS = {"cpu": torch.float32, "cuda": torch.float16}
 TOP = 10
+TOP_ROWS, TOP_ELEMENTS = 1024, 64_000_000  # searched at once on a CPU, and on a GPU, where few launches are enough
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ def rank_matrix(similarity: Tensor, image_of_text: Tensor, chunk: int | None = N
     i2t, i2t_better = (torch.empty(n_images, dtype=torch.int64, device=similarity.device) for _ in range(2))
     t2i, t2i_better = (torch.zeros(n_texts, dtype=torch.int64, device=similarity.device) for _ in range(2))
     chunk = chunk or max(1, CHUNK_ELEMENTS.get(similarity.device.type, CHUNK_ELEMENTS["cpu"]) // n_texts)
-    flags = torch.empty(min(chunk, n_images), n_texts, device=similarity.device)
+    dtype = FLAGS.get(similarity.device.type, torch.float32)
+    flags = torch.empty(min(chunk, n_images), n_texts, dtype=dtype, device=similarity.device)
     for start in range(0, n_images, chunk):
         rows = slice(start, start + chunk)
         part = similarity[rows]
@@ -79,7 +83,7 @@ def rank_matrix(similarity: Tensor, image_of_text: Tensor, chunk: int | None = N
 
 def count_passing(compare: Callable[..., Tensor], part: Tensor, bound: Tensor, flags: Tensor, dim: int) -> Tensor:
     """How often `part` passes `bound` along `dim`. Sums of 0.0 and 1.0 are exact below 2²⁴, and 7 times faster."""
-    return compare(part, bound, out=flags[: len(part)]).sum(dim).long()
+    return compare(part, bound, out=flags[: len(part)]).sum(dim, dtype=torch.float32).long()
 
 
 def require_captions(image_of_text: Tensor, n_images: int, n_texts: int) -> None:
@@ -194,11 +198,13 @@ def ensemble(matrices: Sequence[Tensor]) -> Tensor:
     return total / len(matrices)
 
 
-def top_items(similarity: Tensor, k: int = TOP, chunk: int = 1024) -> tuple[Tensor, Tensor]:
+def top_items(similarity: Tensor, k: int = TOP, chunk: int | None = None) -> tuple[Tensor, Tensor]:
     """The k best columns of each row: indices (n, k) int32 and scores (n, k) float32, best first.
 
-    Among equal scores the earlier column comes first.
+    Among equal scores the earlier column comes first. chunk: rows at a time, None = for the device.
     """
+    on_gpu = similarity.device.type == "cuda"
+    chunk = chunk or (max(1, TOP_ELEMENTS // similarity.shape[1]) if on_gpu else TOP_ROWS)
     found = [best_columns(part, k) for part in similarity.split(chunk)]
     return torch.cat([f[1].int() for f in found]).cpu(), torch.cat([f[0].float() for f in found]).cpu()
 

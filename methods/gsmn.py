@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -25,6 +28,18 @@ from methods.text_encoders import TextConfig, text_encoder, valid_positions
 WORKING_BYTES = {"cpu": 24 << 20, "cuda": 4 << 30}  # of one chunk of pairs; on a CPU as much as its cache holds
 KEPT_BYTES = {"cpu": 2 << 30, "cuda": 32 << 30}  # of all chunks of a training step; beyond it they are recomputed
 INNERMOST = 32  # images of a chunk lie in the last axis: at least so many, where there are, for vector instructions
+
+
+Side = tuple[Blocks, Tensor | None]  # images with the weights of their graph, or captions with the edges of theirs
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """How all pairs are cut: images of a chunk, captions of each chunk, and words of its longest caption."""
+
+    images: int
+    texts: list[int]
+    words: list[int]
 
 
 class StanfordWords(TextConfig):
@@ -137,20 +152,12 @@ class GSMN(Method):
 
     def encode_images(self, images: ImageBatch) -> Encoded:
         """Normalised regions, and of their boxes the summed kernel weights or, for neighbours, the boxes themselves."""
-        boxes = images.sidecars["boxes"].float()
-        valid = valid_positions(images.lengths, images.regions.shape[1])
-        places = boxes if self.config.propagate == "neighbours" else self.visual.own_weights(boxes, valid)
-        regions = l2norm(self.regions(images.regions))
-        return Encoded(
-            {
-                "regions": Ragged.from_padded(regions, images.lengths),
-                "places": Ragged.from_padded(places, images.lengths),
-            }
-        )
+        padded = {"regions": self._regions(images), "places": self._places(images)}
+        return Encoded({name: Ragged.from_padded(values, images.lengths) for name, values in padded.items()})
 
     def encode_texts(self, texts: TextBatch) -> Encoded:
         """Normalised words, and dependencies where they are read."""
-        words = Ragged.from_padded(l2norm(self.words(texts.words, texts.lengths)), texts.lengths)
+        words = Ragged.from_padded(self._words(texts), texts.lengths)
         if not self._reads_dependencies:
             return Encoded({"words": words})
         return Encoded({"words": words, "dependencies": _by_caption(texts.sidecars["dependencies"], len(texts))})
@@ -158,23 +165,17 @@ class GSMN(Method):
     def score(self, images: Encoded, texts: Encoded) -> Terms:
         """Visual and textual graph scores, each (n_images, n_texts).
 
-        Pairs are computed in chunks that suit the free memory, captions of similar length together. What a training
-        step keeps for its gradient is recomputed instead where it would not fit.
+        Pairs are computed in chunks that suit the free memory, captions of similar length together.
         """
         order = texts["words"].lengths.argsort(descending=True, stable=True)
-        recompute = torch.is_grad_enabled() and not self._fits(images, texts)
-        n_images, text_chunks = self._chunks(images, texts, order)
-        scores = []
-        for _, some in images.chunks(n_images):
-            sides = self._image_sides(some)
-            parts = [
-                checkpoint(self._score_chunk, sides, texts, rows, use_reentrant=False)
-                if recompute
-                else self._score_chunk(sides, texts, rows)
-                for rows in text_chunks
-            ]
-            scores.append(torch.cat(parts, dim=2))  # (2, images of the chunk, n_texts)
-        visual, textual = torch.cat(scores, dim=1)[:, :, order.argsort()]
+        lengths, n_regions = texts["words"].lengths[order].tolist(), int(images["regions"].lengths.max())
+        chunks = self._chunks(len(images), n_regions, lengths, order.device)
+        image_sides = (self._gathered_images(some) for _, some in images.chunks(chunks.images))
+        text_sides = [
+            self._gathered_captions(texts, rows, longest)
+            for rows, longest in zip(order.split(chunks.texts), chunks.words, strict=True)
+        ]
+        visual, textual = self._both_scores(image_sides, text_sides)[:, :, order.argsort()]
         return {"visual": visual, "textual": textual}
 
     def combine(self, terms: Terms) -> Tensor:
@@ -183,63 +184,130 @@ class GSMN(Method):
 
     def features(self, batch: Batch) -> Terms:
         """The encodings of both sides, padded, with their lengths."""
-        return {
-            **_padded("image", self.encode_images(batch.images)),
-            **_padded("text", self.encode_texts(batch.texts)),
+        found = {
+            "regions": self._regions(batch.images),
+            "places": self._places(batch.images),
+            "region_lengths": batch.images.lengths,
+            "words": self._words(batch.texts),
+            "word_lengths": batch.texts.lengths,
         }
+        if self._reads_dependencies:
+            pairs = _by_caption(batch.texts.sidecars["dependencies"], len(batch))
+            found |= {"dependencies": pairs.padded(), "dependency_counts": pairs.lengths}
+        return found
 
     def objective(self, features: Terms, ids: Tensor, progress: Progress) -> Terms:
         """Hinge loss of both directions. A second caption of an image counts as a negative, as in the released code.
 
-        Of several processes each scores the pairs of its share of the images.
+        Of several processes each scores the pairs of its share of the images. What a step keeps for its gradient is
+        computed again instead where it would not fit.
         """
-        images, texts = _unpadded("image", features), _unpadded("text", features)
-        rows = self.combine(self.score(images[own_rows(len(images))], texts))
+        own = own_rows(len(ids))
+        regions = _nodes(features["regions"][own], features["region_lengths"][own])
+        words, dependencies = _nodes(features["words"], features["word_lengths"]), None
+        if self._reads_dependencies:
+            dependencies = _nodes(features["dependencies"], features["dependency_counts"])
+        visual, textual = self._batch_scores(regions, features["places"][own], words, dependencies)
+        rows = self.combine({"visual": visual, "textual": textual})
         (similarity,) = gather_batch([rows])  # (B, B)
         i2t, t2i = hinge_costs(similarity, diagonal(ids), self.config.margin, hardest=progress.reached("max_violation"))
         return {"i2t": i2t, "t2i": t2i, "total": i2t + t2i}
 
-    def _image_sides(self, images: Encoded) -> tuple[Blocks, Tensor]:
-        """Regions cut into blocks and the weights of the visual graph: all that a chunk of captions needs of images."""
-        regions, (places, _) = Nodes.gather(images["regions"]), gather_rows(images["places"])
+    def _regions(self, images: ImageBatch) -> Tensor:
+        """(B, N, d) normalised, zero behind each length."""
+        valid = valid_positions(images.lengths, images.regions.shape[1])
+        return l2norm(self.regions(images.regions)) * valid[..., None]
+
+    def _places(self, images: ImageBatch) -> Tensor:
+        """What the visual graph reads of the boxes: summed kernel weights (B, N, K), or for neighbours the boxes."""
+        boxes = images.sidecars["boxes"].float()
+        if self.config.propagate == "neighbours":
+            return boxes
+        return self.visual.own_weights(boxes, valid_positions(images.lengths, boxes.shape[1]))
+
+    def _words(self, texts: TextBatch) -> Tensor:
+        """(B, L, d) normalised, zero behind each length."""
+        valid = valid_positions(texts.lengths, texts.words.shape[1])
+        return l2norm(self.words(texts.words, texts.lengths)) * valid[..., None]
+
+    def _batch_scores(self, regions: Nodes, places: Tensor, words: Nodes, dependencies: Nodes | None) -> Tensor:
+        """Both scores, (2, I, T), of padded encodings. Where all pairs fit into one chunk nothing waits for a GPU."""
+        (n_images, n_regions), (n_texts, longest), device = regions.valid.shape, words.valid.shape, words.valid.device
+        lengths, order = [longest] * n_texts, None  # no caption is longer
+        chunks = self._chunks(n_images, n_regions, lengths, device)
+        if (chunks.images, chunks.texts) != (n_images, [n_texts]):
+            lengths, order = words.valid.sum(1).sort(descending=True, stable=True)
+            lengths, words = lengths.tolist(), words[order]
+            dependencies = dependencies and dependencies[order]
+            chunks = self._chunks(n_images, n_regions, lengths, device)
+        parts = zip(regions.parts(chunks.images), places.split(chunks.images), strict=True)
+        pairs = dependencies.parts(chunks.texts) if dependencies else [None] * len(chunks.texts)
+        captions = [
+            self._text_side(some[:, :most], own)
+            for some, most, own in zip(words.parts(chunks.texts), chunks.words, pairs, strict=True)
+        ]
+        recompute = not self._fits(n_images * n_regions * sum(lengths), device)
+        both = self._both_scores((self._image_side(*part) for part in parts), captions, recompute)
+        return both if order is None else both[:, :, order.argsort()]
+
+    def _gathered_images(self, images: Encoded) -> Side:
+        return self._image_side(Nodes.gather(images["regions"]), gather_rows(images["places"])[0])
+
+    def _gathered_captions(self, texts: Encoded, rows: Tensor, longest: int) -> Side:
+        dependencies = Nodes.gather(texts["dependencies"], rows) if self._reads_dependencies else None
+        return self._text_side(Nodes.gather(texts["words"], rows, longest), dependencies)
+
+    def _image_side(self, regions: Nodes, places: Tensor) -> Side:
+        """Regions cut into blocks and the weights of the visual graph: all that captions need of images."""
         if self.config.propagate == "neighbours":
             places = self.visual.neighbour_weights(places, regions.valid)
         return Blocks.of(regions, self.config.num_blocks), places
 
-    def _score_chunk(self, images: tuple[Blocks, Tensor], texts: Encoded, rows: Tensor) -> Tensor:
-        """Both scores, (2, n_images, len(rows)), of some images and the captions `rows` (m,)."""
-        regions, weights = images
-        words = Nodes.gather(texts["words"], rows)
-        cut = Blocks.of(words, self.config.num_blocks)
-        visual, textual = match_blocks(regions, cut, self.config.lambda_softmax)
-        edges = self._edges(words, texts, rows) if self.config.propagate == "neighbours" else None
+    def _text_side(self, words: Nodes, dependencies: Nodes | None) -> Side:
+        """Words cut into blocks and, for neighbours, the edges of the textual graph. dependencies: None = dense."""
+        edges = None
+        if self.config.propagate == "neighbours":
+            pairs = dependencies and dependency_adjacency(dependencies.features, dependencies.valid, words.valid)
+            edges = word_edges(words.features, words.valid, self.config.lambda_softmax, pairs)
+        return Blocks.of(words, self.config.num_blocks), edges
+
+    def _both_scores(self, images: Iterable[Side], texts: Sequence[Side], recompute: bool = False) -> Tensor:
+        """Visual and textual scores, (2, n_images, n_texts), of every chunk of images with every chunk of captions."""
+        rows = []
+        for some in images:
+            parts = [
+                checkpoint(self._score_chunk, some, captions, use_reentrant=False)
+                if recompute
+                else self._score_chunk(some, captions)
+                for captions in texts
+            ]
+            rows.append(torch.cat(parts, dim=2))
+        return torch.cat(rows, dim=1)
+
+    def _score_chunk(self, images: Side, texts: Side) -> Tensor:
+        (regions, weights), (words, edges) = images, texts
+        visual, textual = match_blocks(regions, words, self.config.lambda_softmax)
         return torch.stack([self.visual(visual, weights, regions.valid), self.textual(textual, edges, words.valid)])
 
-    def _edges(self, words: Nodes, texts: Encoded, rows: Tensor) -> Tensor:
-        adjacency = None
-        if self.config.text_graph == "sparse":
-            adjacency = dependency_adjacency(*gather_rows(texts["dependencies"], rows), words.valid)
-        return word_edges(words.features, words.valid, self.config.lambda_softmax, adjacency)
+    def _chunks(self, n_images: int, n_regions: int, lengths: list[int], device: torch.device) -> Chunks:
+        """Chunks whose pairs fit the working memory. lengths: words of each caption, longest first."""
+        limit, longest = WORKING_BYTES.get(device.type, 64 << 20), lengths[0]
+        all_words = n_images * len(lengths) * longest  # each caption's with each image
+        words = chunk_size(self._node_pair_bytes() * n_regions, all_words, device, limit)
+        if words == all_words:
+            return Chunks(n_images, [len(lengths)], [longest])
+        most = max(1, words // longest)
+        images = min(n_images, most, max(INNERMOST, math.isqrt(most)))
+        sizes, start = [], 0
+        while start < len(lengths):
+            sizes.append(min(max(1, words // (images * lengths[start])), len(lengths) - start))
+            start += sizes[-1]
+        return Chunks(images, sizes, [lengths[end - size] for end, size in zip(accumulate(sizes), sizes, strict=True)])
 
-    def _chunks(self, images: Encoded, texts: Encoded, order: Tensor) -> tuple[int, list[Tensor]]:
-        """Images per chunk, and `order` cut into chunks of captions, so that their pairs fit the working memory."""
-        device, lengths, start = order.device, texts["words"].lengths[order].tolist(), 0
-        word_bytes = self._node_pair_bytes() * int(images["regions"].lengths.max())
-        limit = WORKING_BYTES.get(device.type, 64 << 20)
-        words = chunk_size(word_bytes, len(images) * sum(lengths), device, limit)  # with one image each
-        most = max(1, words // lengths[0])
-        n_images, chunks = min(len(images), most, max(INNERMOST, math.isqrt(most))), []
-        while start < len(order):
-            n_texts = max(1, words // (n_images * lengths[start]))
-            chunks.append(order[start : start + n_texts])
-            start += n_texts
-        return n_images, chunks
-
-    def _fits(self, images: Encoded, texts: Encoded) -> bool:
-        """Can a training step keep what its gradient needs of all pairs?"""
-        values = texts["words"].values
-        node_pairs, limit = len(images["regions"].values) * len(values), KEPT_BYTES.get(values.device.type, 2 << 30)
-        return chunk_size(self._node_pair_bytes(), node_pairs, values.device, limit) == node_pairs
+    def _fits(self, node_pairs: int, device: torch.device) -> bool:
+        """Can a training step keep what its gradient needs of so many pairs of a region and a word?"""
+        limit = KEPT_BYTES.get(device.type, 2 << 30)
+        return chunk_size(self._node_pair_bytes(), node_pairs, device, limit) == node_pairs
 
     def _node_pair_bytes(self) -> int:
         """Per region and word: the block similarities, two products with Gram matrices, attention; float32."""
@@ -264,11 +332,6 @@ def _by_caption(dependencies: Tensor, n_texts: int) -> Ragged:
     return Ragged(rows[:, 1:], nn.functional.pad(counts.cumsum(0), (1, 0)))
 
 
-def _padded(side: str, encoded: Encoded) -> Terms:
-    padded = {f"{side}.{name}": ragged.padded() for name, ragged in encoded.tensors.items()}
-    return padded | {f"{side}.{name}.lengths": ragged.lengths for name, ragged in encoded.tensors.items()}
-
-
-def _unpadded(side: str, features: Terms) -> Encoded:
-    names = [key.split(".")[1] for key in features if key.startswith(f"{side}.") and key.count(".") == 1]
-    return Encoded({n: Ragged.from_padded(features[f"{side}.{n}"], features[f"{side}.{n}.lengths"]) for n in names})
+def _nodes(padded: Tensor, lengths: Tensor) -> Nodes:
+    """(n, L, ...), zero behind the lengths (n,)."""
+    return Nodes(padded, valid_positions(lengths, padded.shape[1]))

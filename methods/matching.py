@@ -27,23 +27,31 @@ class Nodes:
     valid: Tensor
 
     @classmethod
-    def gather(cls, ragged: Ragged, rows: Tensor | None = None) -> Nodes:
-        """The items `rows` (all where None) of flat values (sum of lengths, d), padded to the longest of them."""
-        return cls(*gather_rows(ragged, rows))
+    def gather(cls, ragged: Ragged, rows: Tensor | None = None, longest: int | None = None) -> Nodes:
+        """The items `rows` of flat values (sum of lengths, d), padded to the longest of them; see `gather_rows`."""
+        return cls(*gather_rows(ragged, rows, longest))
+
+    def parts(self, sizes: int | list[int]) -> list[Nodes]:
+        """Consecutive items, so many in each part."""
+        both = zip(self.features.split(sizes), self.valid.split(sizes), strict=True)
+        return [Nodes(features, valid) for features, valid in both]
+
+    def __getitem__(self, rows: slice | Tensor | tuple[slice, slice]) -> Nodes:
+        """Some items, or some nodes of some items."""
+        return Nodes(self.features[rows], self.valid[rows])
 
 
-def gather_rows(ragged: Ragged, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def gather_rows(ragged: Ragged, rows: Tensor | None = None, longest: int | None = None) -> tuple[Tensor, Tensor]:
     """(m, longest, ...) values of the items `rows`, zero behind their lengths, and (m, longest) bool: which are valid.
 
-    rows: (m,) int64, in any order; None = all.
+    rows: (m,) int64, in any order; None = all. longest: of their lengths; given, nothing waits for a GPU.
     """
     lengths = ragged.lengths if rows is None else ragged.lengths[rows]
     starts = ragged.offsets[:-1] if rows is None else ragged.offsets[rows]
-    place = torch.arange(int(lengths.max()), device=lengths.device)
+    place = torch.arange(int(lengths.max()) if longest is None else longest, device=lengths.device)
     valid = place < lengths[:, None]
-    values = ragged.values.new_zeros(*valid.shape, *ragged.values.shape[1:])
-    values[valid] = ragged.values[(starts[:, None] + place)[valid]]
-    return values, valid
+    values = ragged.values[(starts[:, None] + place).clamp(max=len(ragged.values) - 1)]
+    return values.masked_fill_(~valid.view(*valid.shape, *[1] * (values.dim() - 2)), 0), valid
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,16 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
-from benchmarks.bench import measure, rates, shapes
+from benchmarks.bench import gallery, measure, rates, shapes, steps
 from benchmarks.bench.measure import BenchOptions, chosen_methods
-from benchmarks.bench.page import page, write_page
+from benchmarks.bench.page import page, shown_number, write_page
 from benchmarks.bench.record import read_bench, write_bench
 from benchmarks.bench.shapes import draw_lengths
 from benchmarks.bench.synthetic import synthetic_split
@@ -64,6 +65,8 @@ def test_every_method_is_measured_in_every_phase(name):
         assert one.matrix_share == pytest.approx(1000 * one.operations / one.milliseconds / found.matrix_rate)
         assert (one.plain_milliseconds is not None) == options.plain
     assert (found.gallery.images, found.gallery.texts) == (4, 20)
+    assert found.gallery.results_seconds > 0
+    assert (found.steps, found.warm_up) == (1, 1)
     assert found.recipe_hours > 0
     assert found.parameters > 0
 
@@ -131,6 +134,32 @@ def test_the_command_measures_shows_and_writes_the_page(tmp_path):
     assert (tmp_path / "BENCHMARKS.md").read_text() == written == page(read_bench(tmp_path))
 
 
+def test_steps_before_the_clock_are_not_counted(monkeypatch):
+    now, seen = [0.0], []
+    monkeypatch.setattr(steps.time, "perf_counter", lambda: now[0])
+
+    def step(batch):
+        seen.append(batch)
+        now[0] += 100 if len(seen) <= 3 else 2  # slow at first
+
+    batches = iter([SimpleNamespace(to=lambda device, number=number: number) for number in range(9)])
+    stepper = SimpleNamespace(method=torch.nn.Identity(), device=torch.device("cpu"), step=step)
+    assert steps.seconds_per_step(stepper, batches, 4, 3) == 2
+    assert seen == list(range(7))
+
+
+def test_a_gpu_is_warm_before_its_gallery_is_timed(monkeypatch):
+    passes = []
+    monkeypatch.setattr(gallery, "synchronise", lambda device: None)
+    monkeypatch.setattr(gallery, "encode_gallery", lambda *args: (None, None))
+    monkeypatch.setattr(gallery, "similarity_matrix", lambda *args: passes.append(args) or torch.rand(4, 20))
+    split = synthetic_split("f30k", ALL, 4)
+    for device, count in (("cpu", 1), ("cuda", 2)):
+        passes.clear()
+        gallery.time_gallery(None, split, torch.device(device), False, False)
+        assert len(passes) == count
+
+
 def test_a_batch_larger_than_the_data_is_refused():
     with pytest.raises(RunError, match="a batch of 30 needs more than 4 images"):
         measure.measure("clip", dataclasses.replace(TINY, batch=30))
@@ -186,6 +215,13 @@ def test_the_page_shows_what_was_measured_and_leaves_gpu_numbers_empty(record):
     on_gpu = record.model_copy(update={"hardware": record.hardware.model_copy(update={"device": "NVIDIA H200"})})
     assert "GPU: not measured" not in page([record, on_gpu])
     assert "## NVIDIA H200: f30k, fp32" in page([record, on_gpu])
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(2119.7, "2120"), (99.64, "99.6"), (8.125, "8.12"), (0.0314, "0.0314"), (0.0, "0")]
+)
+def test_numbers_have_three_digits(value, shown):
+    assert shown_number(value) == shown
 
 
 def test_a_damaged_record_is_named(record, tmp_path):

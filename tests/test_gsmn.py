@@ -179,6 +179,46 @@ def test_recomputing_gives_the_same_gradients_and_keeps_less(monkeypatch):
     assert kept[1] < kept[0] / 3
 
 
+def test_a_loss_whose_pairs_fit_at_once_waits_for_no_value():
+    """On `meta` there are no values: whatever would make a GPU's host wait (item, nonzero, a mask as index) raises."""
+    method = model()
+    features = method.features(Batch(images([4, 2, 3]), texts([5, 3, 1])))
+    features = {name: value.detach().to("meta") for name, value in features.items()}
+    features["words"].requires_grad_()
+    terms = method.to("meta").objective(features, torch.arange(3, device="meta"), Progress())
+    terms["total"].backward()
+    assert features["words"].grad.shape == features["words"].shape
+
+
+def test_a_batch_that_fits_is_one_chunk_and_a_longer_one_is_sorted(monkeypatch):
+    method, sizes = model(), []
+    batch = Batch(images([4] * 5), texts([2, 6, 1, 5, 3]))
+    original = gsmn.match_blocks
+
+    def spy(regions, words, *args):
+        sizes.append((*regions.valid.shape, *words.valid.shape))
+        return original(regions, words, *args)
+
+    monkeypatch.setattr(gsmn, "match_blocks", spy)
+    whole = method(batch, Progress())["total"]
+    assert sizes == [(5, 4, 5, 6)]
+    sizes.clear()
+    monkeypatch.setattr(gsmn, "WORKING_BYTES", {"cpu": 16 * method.config.num_blocks * 4 * 5 * 6})
+    cut = method(batch, Progress())["total"]
+    assert sizes == [(5, 4, 1, 6), (5, 4, 1, 5), (5, 4, 2, 3), (5, 4, 1, 1)]
+    torch.testing.assert_close(cut, whole)
+
+
+def test_padding_of_other_processes_changes_no_loss():
+    method, batch = model("sparse", "neighbours"), Batch(images([4, 2]), texts([3, 5]))
+    features, ids = method.features(batch), batch.texts.image_ids
+    wider = {
+        name: torch.nn.functional.pad(value, (*[0, 0] * (value.dim() - 2), 0, 3)) if value.dim() > 1 else value
+        for name, value in features.items()
+    }
+    torch.testing.assert_close(method.objective(wider, ids, Progress()), method.objective(features, ids, Progress()))
+
+
 def test_dependencies_reach_the_score_of_any_part_of_a_gallery():
     method, some_texts = model("sparse", "neighbours"), texts([6, 5, 6])
     rows = torch.tensor([[0, 0, 1], [0, 1, 2], [2, 0, 3], [2, 3, 1], [2, 4, 9]])  # none for caption 1

@@ -70,6 +70,23 @@ def test_rows_are_gathered_in_any_order_and_padded_to_the_longest_of_them():
     assert gather_rows(ragged)[0].tolist() == [[1, 2, 0], [3, 0, 0], [4, 5, 6]]
 
 
+def test_nodes_are_cut_into_parts_and_shortened():
+    nodes = random_nodes([3, 1, 2], seed=6)
+    first, second = nodes.parts([1, 2])
+    assert torch.equal(torch.cat([first.features, second.features]), nodes.features)
+    shorter = second[:, :2]
+    assert torch.equal(shorter.features, nodes.features[1:, :2])
+    assert shorter.valid.tolist() == [[True, False], [True, True]]
+
+
+def test_with_a_known_longest_length_no_value_is_read_and_the_rows_are_the_same():
+    ragged, rows = Ragged(torch.arange(1.0, 7.0), torch.tensor([0, 2, 3, 6])), torch.tensor([1, 0])
+    for found, wanted in zip(gather_rows(ragged, rows, 2), gather_rows(ragged, rows), strict=True):
+        assert torch.equal(found, wanted)
+    values, valid = gather_rows(ragged.to(torch.device("meta")), rows.to("meta"), 2)  # reading a value would raise
+    assert values.shape == valid.shape == (2, 2)
+
+
 def test_rows_may_be_empty():
     ragged = Ragged(torch.zeros(0, 2, dtype=torch.int64), torch.tensor([0, 0, 0]))
     values, valid = gather_rows(ragged, torch.tensor([1]))

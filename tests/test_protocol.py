@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from benchmarks.errors import RunError
-from benchmarks.protocol import direction_metrics, ensemble, evaluate_matrix, rank_matrix, top_items
+from benchmarks.protocol import count_passing, direction_metrics, ensemble, evaluate_matrix, rank_matrix, top_items
 
 
 def slow_ranks(similarity, image_of_text):
@@ -118,9 +118,19 @@ def test_ensemble_is_the_mean_and_leaves_its_members_alone():
         ensemble([first, torch.ones(3, 10)])
 
 
+@pytest.mark.parametrize("flags", [torch.float16, torch.float32])
+@pytest.mark.parametrize("dim", [0, 1])
+def test_counts_are_exact_far_beyond_what_a_half_can_hold(flags, dim):
+    part = torch.arange(5000.0).expand(2, -1) if dim else torch.arange(5000.0)[:, None].expand(-1, 2)
+    found = count_passing(torch.ge, part, torch.tensor(951.0), torch.empty(part.shape, dtype=flags), dim)
+    assert found.dtype == torch.int64
+    assert found.tolist() == [4049, 4049]
+
+
 def test_top_items_are_the_best_in_order():
     similarity = torch.randn(5, 40, generator=torch.Generator().manual_seed(4))
     indices, scores = top_items(similarity, k=3, chunk=2)
     expected = similarity.argsort(dim=1, descending=True)[:, :3]
     assert indices.tolist() == expected.tolist()
     assert torch.equal(scores, similarity.gather(1, expected))
+    assert torch.equal(top_items(similarity, k=3)[0], indices)

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.bench.measure import BenchOptions, chosen_methods, measure
+from benchmarks.bench.page import shown_number
 from benchmarks.bench.record import write_bench
 from benchmarks.errors import RunError
 from methods.errors import MethodError
@@ -24,9 +25,10 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--precision", default="fp32", help="fp32 or bf16")
     parser.add_argument("--compile", action="store_true", help="torch.compile BERT")
-    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--steps", type=int, help="to average over; default: 2 on a CPU, else 50")
     parser.add_argument("--batch", type=int, help="default: 8 on a CPU, else the recipe's")
-    parser.add_argument("--images", type=int, help="images to choose from and to evaluate")
+    parser.add_argument("--images", type=int, help="images of the gallery; default: 20 on a CPU, else all of test")
+    parser.add_argument("--no-plain", dest="plain", action="store_false", help="leave the plain path out (slow)")
     parser.add_argument("--beside", default="", help="what else runs on the machine, for the record")
     parser.add_argument("--output", type=Path, default=Path("results"))
     values = vars(parser.parse_args())
@@ -35,7 +37,7 @@ def main() -> None:
         options = BenchOptions(**values)
         for name in names:
             record = measure(name, options)
-            steps = ", ".join(f"{one.milliseconds:.0f} ms" for one in record.step_times)
+            steps = ", ".join(f"{shown_number(one.milliseconds)} ms" for one in record.step_times)
             print(f"{name}: {steps or 'nothing to train'}; record: {write_bench(record, output)}", flush=True)
     except (RunError, MethodError) as error:
         sys.exit(str(error))

@@ -45,14 +45,18 @@ from methods.registry import Entry, find_method, method_names
 VARIANTS = {"clip": "projection", "vsd": "gpo-dagger"}  # that train; of other methods the first
 BERT = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}  # base
 ADAM_BYTES = 7 * 4  # per parameter: weight, gradient and two moments read, weight and moments written, float32
+WARM_UP = {"cpu": 1, "cuda": 10}  # steps before the clock: a GPU's libraries load, its memory grows, code compiles
+STEPS = {"cpu": 2, "cuda": 50}  # on the clock
+PLAIN_STEPS = {"cpu": 1, "cuda": 10}
 
 
 @dataclass(frozen=True)
 class BenchOptions:
     """What is measured, and how long.
 
-    text: recipe = the method's own encoder. batch, images: None = for the device: on a GPU the recipe's batch and 2,000
-    images, on a CPU 8 pairs and 20 images. plain: measure the plain path too. beside: what else runs on the machine.
+    text: recipe = the method's own encoder. steps, batch, images: None = for the device: on a GPU 50 steps, the
+    recipe's batch and the images of the data set's test split, on a CPU 2 steps, 8 pairs and 20 images. plain: measure
+    the plain path too. beside: what else runs on the machine.
     """
 
     dataset: str = "f30k"
@@ -60,7 +64,7 @@ class BenchOptions:
     device: str = "cpu"
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
-    steps: int = 2
+    steps: int | None = None
     batch: int | None = None
     images: int | None = None
     plain: bool = True
@@ -92,11 +96,13 @@ def measure(name: str, options: BenchOptions) -> BenchRecord:
     device = torch.device(options.device)
     entry = find_method(name, VARIANTS.get(name))
     recipe = _recipe(entry, VARIANTS.get(name), options)
-    config = entry.method.sized(recipe.config, SyntheticSizes(SHAPES[options.dataset]))
+    shape = SHAPES[options.dataset]
+    config = entry.method.sized(recipe.config, SyntheticSizes(shape))
     on_gpu, bf16 = device.type == "cuda", options.precision == "bf16"
     batch = options.batch or (recipe.train.batch_size if on_gpu else 8)
+    steps, warm_up = options.steps or STEPS[device.type], WARM_UP[device.type]
     inputs = entry.method.bare(config).inputs()
-    split = synthetic_split(options.dataset, inputs, options.images or (2000 if on_gpu else 20))
+    split = synthetic_split(options.dataset, inputs, options.images or (shape.test_images if on_gpu else 20))
     if batch > split.n_texts:
         raise RunError(f"a batch of {batch} needs more than {split.n_images} images; raise --images, or lower --batch.")
     held = _held(split, options.dataset, inputs, device, bf16)
@@ -106,7 +112,7 @@ def measure(name: str, options: BenchOptions) -> BenchRecord:
     if options.compile:
         compile_encoders(method)
     matrix, copy = matrix_rate(device, torch.bfloat16 if bf16 else torch.float32), copy_rate(device)
-    setting = _Setting(method, recipe, held, split, device, bf16, batch, options.steps, matrix, copy)
+    setting = _Setting(method, recipe, held, split, device, bf16, batch, steps, warm_up, matrix, copy)
     forget_peak(device)
     times, peak = [setting.fast(phases) for phases in setting.phase_sets()], peak_bytes(device)
     if options.plain:
@@ -123,7 +129,8 @@ def measure(name: str, options: BenchOptions) -> BenchRecord:
         features=_told(held),
         batch=batch,
         recipe_batch=recipe.train.batch_size,
-        steps=options.steps,
+        steps=steps,
+        warm_up=warm_up,
         step_times=times,
         gallery=GalleryRecord(**asdict(gallery)),
         peak_bytes=peak,
@@ -185,6 +192,7 @@ class _Setting:
     bf16: bool
     batch: int
     steps: int
+    warm_up: int
     matrix_rate: float
     copy_rate: float
 
@@ -199,7 +207,7 @@ class _Setting:
     def fast(self, phases: tuple[str, ...]) -> StepTimes:
         """Times of the path that training takes."""
         stepper = self._stepper(phases, build_optimizer(self.method, self.recipe.optim), self.bf16, method_forward)
-        seconds = seconds_per_step(stepper, self._endless(), self.steps)
+        seconds = seconds_per_step(stepper, self._endless(), self.steps, self.warm_up)
         parts = phase_seconds(stepper, self._pairs, self.steps)
         operations = step_operations(stepper, self._pairs(0))
         trained = sum(p.numel() for group in stepper.optimizer.param_groups for p in group["params"])
@@ -219,7 +227,7 @@ class _Setting:
         groups = build_optimizer(self.method, self.recipe.optim).param_groups
         optimizer = kind([{"params": g["params"], "lr": g["lr"]} for g in groups], foreach=False, fused=False)
         stepper = self._stepper(phases, optimizer, False, reference_forward(self.method))
-        return seconds_per_step(stepper, self._one_by_one(), 1)
+        return seconds_per_step(stepper, self._one_by_one(), PLAIN_STEPS[self.device.type], self.warm_up)
 
     def _stepper(
         self, phases: tuple[str, ...], optimizer: torch.optim.Optimizer, bf16: bool, forward: Forward

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import groupby
 from pathlib import Path
 
@@ -24,12 +25,17 @@ training, losses mean nothing.
 - **matrix share**: operations of the step's matrix products per second, of the rate of a large matrix product in the
   same process and precision. **copy share**: bytes that the optimiser moves per second, of the rate of a large copy.
 - **recipe**: all steps and dev evaluations of the recipe, extrapolated from the measured pairs per second.
+- **rank**: ranks of the whole gallery, as after an epoch. **results**: ranks, folds and best ten of every benchmark of
+  the data set, as at the end of a run. **after encoding**: score and results. **sort**: ranks by sorting.
 """
 STEP_COLUMNS = (
     "method", "text", "d", "batch", "phases begun", "pairs/s", "fast, ms", "plain, ms", "plain / fast",
     *PHASES, "peak, GB", "matrix share", "copy share", "recipe",
 )  # fmt: skip
-GALLERY_COLUMNS = ("method", "gallery", "encode, s", "score, s", "score, µs per pair", "rank, ms", "sort, ms")
+GALLERY_COLUMNS = (
+    "method", "gallery", "encode, s", "score, s", "score, µs per pair", "rank, ms", "results, ms", "after encoding, s",
+    "sort, ms",
+)  # fmt: skip
 Row = tuple[str, ...]
 
 
@@ -93,7 +99,7 @@ def _step_rows(record: BenchRecord) -> list[Row]:
             record.method, text, str(record.embed_size or ""), str(record.batch), ", ".join(one.phases) or "none",
             *_step_cells(one), "" if record.peak_bytes is None else f"{record.peak_bytes / 1e9:.1f}",
             f"{100 * one.matrix_share:.0f} %", f"{100 * one.optimiser_copy_share:.0f} %",
-            f"{record.recipe_hours:.1f} h, {record.recipe_epochs} epochs",
+            f"{record.recipe_hours:.2f} h, {record.recipe_epochs} epochs",
         )
         for one in record.step_times
     ]  # fmt: skip
@@ -103,11 +109,16 @@ def _step_cells(one: StepTimes) -> Row:
     plain = one.plain_milliseconds
     return (
         f"{one.samples_per_second:.1f}",
-        f"{one.milliseconds:.0f}",
-        "" if plain is None else f"{plain:.0f}",
+        shown_number(one.milliseconds),
+        "" if plain is None else shown_number(plain),
         "" if plain is None else f"{plain / one.milliseconds:.1f}",
-        *(f"{one.phase_milliseconds[phase]:.0f}" for phase in PHASES),
+        *(shown_number(one.phase_milliseconds[phase]) for phase in PHASES),
     )
+
+
+def shown_number(value: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}" if value > 0 else "0"
 
 
 def _gallery_row(record: BenchRecord) -> Row:
@@ -118,8 +129,10 @@ def _gallery_row(record: BenchRecord) -> Row:
         f"{found.images:,} x {found.texts:,}",
         f"{found.encode_seconds:.2f}",
         f"{found.score_seconds:.3f}",
-        f"{1e6 * found.score_seconds / pairs:.2f}",
+        shown_number(1e6 * found.score_seconds / pairs),
         f"{1000 * found.rank_seconds:.1f}",
+        f"{1000 * found.results_seconds:.1f}",
+        f"{found.score_seconds + found.results_seconds:.3f}",
         "" if plain is None else f"{1000 * plain:.1f}",
     )
 

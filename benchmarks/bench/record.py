@@ -36,7 +36,10 @@ class GalleryRecord(Part):
     texts: int = Field(ge=1, description="captions of the gallery")
     encode_seconds: float = Field(ge=0, description="to encode all of it, reading included")
     score_seconds: float = Field(ge=0, description="to score all pairs")
-    rank_seconds: float = Field(ge=0, description="to rank them")
+    rank_seconds: float = Field(ge=0, description="to rank them, as after an epoch")
+    results_seconds: float = Field(
+        ge=0, description="ranks, folds and best ten of all benchmarks of the data set, as a run stores them"
+    )
     plain_rank_seconds: float | None = Field(None, ge=0, description="by sorting each row and column; None: not asked")
 
 
@@ -55,6 +58,7 @@ class BenchRecord(Part):
     batch: int = Field(ge=1, description="pairs of a step")
     recipe_batch: int = Field(ge=1, description="pairs of a step in the recipe")
     steps: int = Field(ge=1, description="steps that were averaged over")
+    warm_up: int = Field(ge=1, description="steps before them that were not counted")
     step_times: tuple[StepTimes, ...] = Field(
         description="before and after the method's phases begin; none: no training"
     )

@@ -80,10 +80,10 @@ class Stepper:
         self.update(total)
 
 
-def seconds_per_step(stepper: Stepper, batches: Iterator[Batch], steps: int) -> float:
-    """Mean over `steps` as training runs them, after one that is not counted; batches are read meanwhile."""
+def seconds_per_step(stepper: Stepper, batches: Iterator[Batch], steps: int, warm_up: int) -> float:
+    """Mean over `steps` as training runs them, after `warm_up` that are not counted; batches are read meanwhile."""
     stepper.method.train()
-    for batch in islice(batches, 1):
+    for batch in islice(batches, warm_up):
         stepper.step(batch.to(stepper.device))
     synchronise(stepper.device)
     began = time.perf_counter()

@@ -105,12 +105,14 @@ def bench(
     device: Device = "cpu",
     precision: Precision = "fp32",
     compile_: Annotated[bool, typer.Option("--compile", help="torch.compile BERT.")] = False,
-    steps: Annotated[int, typer.Option(help="Steps to average over.", min=1)] = 2,
+    steps: Annotated[
+        int | None, typer.Option(help="Steps to average over; default: 2, on a GPU 50, after ten others.", min=1)
+    ] = None,
     batch: Annotated[
         int | None, typer.Option(help="Pairs of a step; default: 8, on a GPU the recipe's.", min=2)
     ] = None,
     images: Annotated[
-        int | None, typer.Option(help="Images of the gallery; default: 20, on a GPU 2,000.", min=2)
+        int | None, typer.Option(help="Images of the gallery; default: 20, on a GPU all test images.", min=2)
     ] = None,
     plain: Annotated[bool, typer.Option(help="Time the plain path too (slow).")] = True,
     beside: Annotated[str, typer.Option(help="What else runs on the machine, for the record.")] = "",
@@ -134,14 +136,16 @@ def bench(
 
 
 def _show_bench(record: BenchRecord) -> None:
+    from benchmarks.bench.page import shown_number
+
     quantities = {
         "pairs per second": lambda one: f"{one.samples_per_second:.1f}",
-        "fast step, ms": lambda one: f"{one.milliseconds:.0f}",
-        "plain step, ms": lambda one: "" if one.plain_milliseconds is None else f"{one.plain_milliseconds:.0f}",
+        "fast step, ms": lambda one: shown_number(one.milliseconds),
+        "plain step, ms": lambda one: "" if one.plain_milliseconds is None else shown_number(one.plain_milliseconds),
         "share of the matrix rate": lambda one: f"{100 * one.matrix_share:.0f} %",
     }
     for phase in record.step_times[0].phase_milliseconds if record.step_times else ():
-        quantities[f"{phase}, ms"] = lambda one, phase=phase: f"{one.phase_milliseconds[phase]:.0f}"
+        quantities[f"{phase}, ms"] = lambda one, phase=phase: shown_number(one.phase_milliseconds[phase])
     rows = [(name, *(tell(one) for one in record.step_times)) for name, tell in quantities.items()]
     columns = ("", *(f"phases begun: {', '.join(one.phases) or 'none'}" for one in record.step_times))
     show_table(columns, rows, f"{record.method}, {record.text}, batch {record.batch}, {record.precision}")
