@@ -14,11 +14,13 @@ from typing import Any, Literal
 import torch
 
 from benchmarks import provenance
+from benchmarks.activity import activity
 from benchmarks.errors import RunError
 from benchmarks.records import RunIdentity
 from benchmarks.scoring import benchmarks_of
 from benchmarks.sidecar_files import SIMULATED, missing_files, require_one_encoder, sidecar_sources
 from datasets.batch import Inputs, Words
+from datasets.check_pictures import require_intact
 from datasets.errors import DataError
 from datasets.manifest import read_manifest
 from datasets.precomp import Dataset, Split, open_dataset
@@ -129,11 +131,18 @@ class Job:
         return ("train", "dev", "test") if self.selection == "dev" else ("train", "test")
 
     def require_files(self) -> None:
-        """Raises DataError with every file that is missing, or where vectors are there that do not compare."""
+        """Raises DataError with every file that is missing, of two makers where one is wanted, or broken pictures.
+
+        Pictures are decoded, once: a broken one of test would else be found when everything is trained.
+        """
         missing = missing_files(self.dataset, self.inputs, self.split_names)
         if missing:
             raise DataError("\n".join(missing))
         require_one_encoder(self.dataset, self.inputs, self.split_names)
+        if self.inputs.pixels:
+            pictures = {name: self.dataset.pictures(name, self.options.limit) for name in self.split_names}
+            with activity() as tell:
+                require_intact(pictures, tell)
 
     def split(self, name: str) -> Split:
         """A split with what the method reads, opened once."""

@@ -11,7 +11,7 @@ from benchmarks.errors import RunError
 from benchmarks.interrupt import StopRequest
 from benchmarks.preparing import caption_ids, layout
 from benchmarks.preparing.content import Target
-from benchmarks.preparing.derived import derive
+from benchmarks.preparing.derived import derive, derived_yaml, names_folders
 from benchmarks.preparing.job import Job, known_names
 from benchmarks.preparing.options import PrepareOptions
 from benchmarks.preparing.products import PRODUCTS
@@ -53,9 +53,20 @@ def _make_products(options: PrepareOptions, names: Sequence[str], console: Conso
     with StopRequest() as stop:
         if options.output:
             asked = _targets(Job(options, dataset, console, stop), names)
-            dataset = derive(dataset, options.output, options.limit, asked)
+            dataset = derive(dataset, options, asked)
         job = Job(options, dataset, console, stop)
-        return [path for target in job.wanted(_targets(job, names)) if (path := job.make(target))]
+        made = [path for target in job.wanted(_targets(job, names)) if (path := job.make(target))]
+        if options.output:
+            job.say(f"a run reads it with {_how_to_name(options)}")
+        return made
+
+
+def _how_to_name(options: PrepareOptions) -> str:
+    """The options of a run that reads the derived data set."""
+    spec = find_spec(options.dataset)
+    if names_folders(spec):
+        return f"--dataset {derived_yaml(options.output, spec)}"
+    return f"--dataset {options.dataset} --data-root {options.output}"
 
 
 def _targets(job: Job, names: Sequence[str]) -> list[Target]:

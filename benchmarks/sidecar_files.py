@@ -1,17 +1,26 @@
-"""The sidecar files of a run: what is missing and what could run without it, what made those that are there."""
+"""The files that a run reads: what is missing and what could run without it, what made those that are there."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
 
 from benchmarks.listing import inputs_by_method
 from datasets.batch import Inputs
 from datasets.errors import DataError
-from datasets.manifest import read_manifest
+from datasets.manifest import Manifest, read_manifest
 from datasets.precomp import Dataset, Split
 from datasets.sidecars import find_sidecar
 
 SUPPLIED, SIMULATED = "as supplied", "simulated"
+REGIONS = "regions"
+RELEASED_BY = "bge-large-en-v1.5"  # made the sentence vectors that VSD and VSSR released, which no manifest describes
+MADE_BY = {  # part of a file's name -> the --what that makes such files; of all others: sentences
+    "_clip_": "clip", "_ims": REGIONS, "_entities": "graphs", "_relation": "graphs",
+    "_dependencies": "dependencies", "_caps.json": "dependencies",
+}  # fmt: skip
 
 
 def missing_files(dataset: Dataset, inputs: Inputs, splits: Sequence[str]) -> list[str]:
@@ -46,27 +55,62 @@ def _all_there(dataset: Dataset, inputs: Inputs, splits: Sequence[str]) -> bool:
         return False
 
 
+@dataclass(frozen=True)
+class _Read:
+    """A file that a run reads. name: its sidecar, or regions. maker: encoder, pooling, state; None = not known."""
+
+    name: str
+    path: Path
+    manifest: Manifest | None
+
+    @property
+    def maker(self) -> tuple[str, str, str] | None:
+        made = self.manifest
+        return (made.encoder, made.pooling, made.state) if made else None
+
+
 def require_one_encoder(dataset: Dataset, inputs: Inputs, splits: Sequence[str]) -> None:
-    """Raises DataError where vectors of a fitted encoder would be compared with others than its own."""
-    seen: dict[tuple[str, str], dict[tuple[str, str] | None, str]] = {}  # of each sidecar and encoder: state -> a file
-    for name in (*inputs.image_sidecars, *inputs.text_sidecars):
-        for split in splits:
+    """Raises DataError where splits have regions, or vectors of a sidecar, of two makers; and where an encoder's name
+    stands for two (of sidecars that are compared: CLIP's pictures and texts, say).
+    """
+    groups: dict[tuple[str, ...], list[_Read]] = {}
+    for file in _files_read(dataset, inputs, splits):
+        encoder = [file.maker[:2]] if file.maker else []
+        for group in [(file.name,), *encoder]:
+            groups.setdefault(group, []).append(file)
+    for files in groups.values():
+        for one, other in combinations(files, 2):
+            if one.maker != other.maker and not _may_fill_in(dataset, one, other):
+                raise DataError(_two_makers(dataset, one, other))
+
+
+def _files_read(dataset: Dataset, inputs: Inputs, splits: Sequence[str]) -> Iterator[_Read]:
+    for split in splits:
+        if inputs.regions:
+            path = dataset.features_path(split)
+            yield _Read(REGIONS, path, read_manifest(path))
+        for name in (*inputs.image_sidecars, *inputs.text_sidecars):
             path = find_sidecar(dataset.spec, name, dataset.folder, split)
-            manifest = read_manifest(path)
-            fitted = (manifest.encoder, manifest.state) if manifest and manifest.fitted else None
-            for group in [("sidecar", name)] + ([("encoder", fitted[0])] if fitted else []):
-                files = seen.setdefault(group, {})
-                files.setdefault(fitted, path.name)
-                if len(files) > 1:
-                    raise DataError(_two_encoders(dataset, *files.values()))
+            yield _Read(name, path, read_manifest(path))
 
 
-def _two_encoders(dataset: Dataset, one: str, other: str) -> str:
-    what = " --what clip" if "_clip_" in one else ""
+def _may_fill_in(dataset: Dataset, one: _Read, other: _Read) -> bool:
+    """May a prepared file stand beside a released one? Where one model made both, or where nothing is compared."""
+    made = one.manifest or other.manifest
+    if made is None or (one.manifest and other.manifest) or one.name == REGIONS:
+        return False
+    return made.encoder == RELEASED_BY or dataset.spec.sidecar(one.name).kind == "pairs"
+
+
+def _two_makers(dataset: Dataset, one: _Read, other: _Read) -> str:
+    what = next((what for part, what in MADE_BY.items() if part in one.path.name), "sentences")
+    makers = [file.manifest.label if file.manifest else "not made by prepare" for file in (one, other)]
+    if makers[0] == makers[1]:
+        makers = [f"{maker}, state {file.manifest.state[:8]}" for maker, file in zip(makers, (one, other), strict=True)]
     return (
-        f"{dataset.folder}: {one} and {other} are not of one encoder, fitted once, so their vectors do not compare; "
-        f"remove the one that is not wanted, and make the splits that are missing together: "
-        f"python harness.py prepare --dataset {dataset.spec.name}{what}."
+        f"{dataset.folder}: {one.path.name} and {other.path.name} are not of one encoder ({makers[0]}; {makers[1]}), "
+        f"so they do not compare; move away those of the one that is not wanted, and make all that are missing with "
+        f"the same options: python harness.py prepare --dataset {dataset.spec.name} --what {what}."
     )
 
 

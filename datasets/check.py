@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -82,8 +83,9 @@ def check_dataset(
     """Look at every file of a data set, features and sidecars in full, chunk by chunk.
 
     methods: name -> what it reads, to say for whom a missing file matters. tell: called with each file's name before
-    it is read. images: pictures are wanted, and decoded one and all; else it is only looked whether their files are
-    there. Raises DataError only where `name_or_yaml` names no data set; all else is in the report.
+    it is read, and with how many pictures are decoded. images: pictures are wanted, and decoded one and all; else it is
+    only looked whether their files are there. Raises DataError only where `name_or_yaml` names no data set; all else is
+    in the report.
     """
     spec = find_spec(name_or_yaml)
     report = CheckReport(spec.name, where=spec.where)
@@ -130,8 +132,10 @@ class _Checker:
             return
         self.report.found.append(f"{paths[0].parent}: {len(paths):,} pictures of {split}")
         if decode:
-            self.tell(f"pictures of {split}")
-            self.report.problems += broken_pictures(paths)
+            self.report.problems += broken_pictures(paths, partial(self._tell_of_pictures, split, len(paths)))
+
+    def _tell_of_pictures(self, split: str, total: int, done: int) -> None:
+        self.tell(f"pictures of {split}, {done:,} of {total:,}")
 
     def _no_pictures(self, sentence: str, wanted: bool) -> None:
         """Pictures are optional: they are missed where they are asked for, or where a method reads them."""
@@ -168,8 +172,7 @@ class _Checker:
     def _check_counts(self, split: str, layout: Layout) -> None:
         path, ids = self.dataset.captions_path(split), self.dataset.ids_path(split)
         by = f"image ids from {ids.name}" if ids.exists() else f"no {ids.name}: images by position"
-        manifest = read_manifest(path)
-        made = f", made by prepare: {manifest.label}" if manifest else ""
+        made = _made_by(path)
         counted = f"{layout.n_texts:,} captions of {layout.n_images:,} images"
         self.report.found.append(f"{path.name}: {counted} ({by}{made})")
         for benchmark in self.dataset.spec.benchmarks if split == "test" else []:
@@ -184,7 +187,7 @@ class _Checker:
         self.tell(path.name)
         features = open_features(path)
         stored = "" if len(features) == layout.n_images else ", once per caption (old SCAN file)"
-        self.report.found.append(f"{path.name}: {_shape(features)}{stored}")
+        self.report.found.append(f"{path.name}: {_shape(features)}{stored}{_made_by(path)}")
         if features.shape[2] != self.dataset.region_dim:
             self.report.problems.append(
                 f"{path} is {features.shape[2]} wide, other splits are {self.dataset.region_dim}; replace one of them."
@@ -297,8 +300,13 @@ def _one_per_image(spec: SidecarSpec) -> bool:
 
 def _origin(sidecar: Sidecar) -> str:
     """What a sidecar is, and what made it if that is known."""
-    manifest = read_manifest(sidecar.path)
-    return f"{sidecar.spec.what}, made by prepare: {manifest.label}" if manifest else sidecar.spec.what
+    return f"{sidecar.spec.what}{_made_by(sidecar.path)}"
+
+
+def _made_by(path: Path) -> str:
+    """For the end of a line: what made a file, "" where no manifest says it."""
+    manifest = read_manifest(path)
+    return f", made by prepare: {manifest.label}" if manifest else ""
 
 
 def _shape(array: np.ndarray) -> str:

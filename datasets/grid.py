@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from datasets.pictures import open_picture
+from datasets.pictures import is_turned, open_picture
 
 
 def cell_boxes(side: int, grid: int) -> np.ndarray:
@@ -31,8 +32,7 @@ def picture_sizes(paths: Sequence[Path]) -> np.ndarray:
 
 
 def _size(path: Path) -> tuple[int, int]:
-    try:
-        with Image.open(path) as picture:
+    with suppress(Exception), Image.open(path) as picture:  # the sentence about a fault is open_picture's
+        if not is_turned(picture):
             return picture.size
-    except Exception:  # the sentence about it is open_picture's
-        return open_picture(path).size
+    return open_picture(path).size

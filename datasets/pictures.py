@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from datasets.captions import Layout, read_lines
 from datasets.errors import DataError
@@ -42,7 +42,7 @@ def find_pictures(dataset: Illustrated, split: str, images: Path | None = None) 
     images: their folder; None = that of the data set's YAML, or images/ beside id_mapping.json. Raises DataError with
     how many are missing, and which, or where a name leads out of the folder.
     """
-    mapping = _mapping_path(dataset)
+    mapping = mapping_path(dataset)
     names, ids = _read_mapping(mapping), _image_ids(dataset, split)
     unknown = [image for image in ids if image not in names]
     if unknown:
@@ -50,7 +50,7 @@ def find_pictures(dataset: Illustrated, split: str, images: Path | None = None) 
             f"{mapping} has no picture for {len(unknown):,} of the {len(ids):,} image ids of {split} "
             f"({_first(unknown)}); it needs the file name of every id in {dataset.ids_path(split).name}."
         )
-    folder = images or (dataset.root / dataset.spec.images if dataset.spec.images else mapping.parent / "images")
+    folder = pictures_folder(dataset, images)
     _require_inside(folder, [names[image] for image in ids], mapping)
     missing = [names[image] for image in ids if not (folder / names[image]).is_file()]
     if missing:
@@ -63,8 +63,15 @@ def find_pictures(dataset: Illustrated, split: str, images: Path | None = None) 
     return found
 
 
+def pictures_folder(dataset: Illustrated, images: Path | None = None) -> Path:
+    """`images`, else what the YAML names, else images/ beside id_mapping.json; it may not exist."""
+    if images or dataset.spec.images:
+        return images or dataset.root / dataset.spec.images
+    return mapping_path(dataset).parent / "images"
+
+
 def open_picture(path: Path, smallest: int | None = None) -> Image.Image:
-    """A picture in RGB. Raises DataError where it cannot be decoded, or is too large to be.
+    """A picture in RGB, upright. Raises DataError where it cannot be decoded, or is too large to be.
 
     smallest: a JPEG may be decoded at a half, a quarter or an eighth of its size, faster, but each side keeps at least
     twice so many pixels.
@@ -75,9 +82,18 @@ def open_picture(path: Path, smallest: int | None = None) -> Image.Image:
                 raise ValueError(f"{picture.width:,} x {picture.height:,} pixels are too many")
             if smallest is not None:
                 picture.draft("RGB", (2 * smallest, 2 * smallest))
-            return picture.convert("RGB")
+            picture.load()
+            return (ImageOps.exif_transpose(picture) if is_turned(picture) else picture).convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} cannot be decoded as a picture ({error}); replace it by an intact one.") from error
+
+
+def is_turned(picture: Image.Image) -> bool:
+    """Does the camera's note (EXIF) say that the picture is to be turned or mirrored?"""
+    try:
+        return picture.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
+    except Exception:  # a note that cannot be read, in any of many ways, says nothing
+        return False
 
 
 def _require_inside(folder: Path, names: list[str], mapping: Path) -> None:
@@ -103,8 +119,11 @@ def _refuse_links(folder: Path, paths: list[Path]) -> None:
         )
 
 
-def _mapping_path(dataset: Illustrated) -> Path:
-    """Beside precomp/; in or near <name>_precomp/ the data set's own folder comes first."""
+def mapping_path(dataset: Illustrated) -> Path:
+    """Beside precomp/; in or near <name>_precomp/ the data set's own folder comes first.
+
+    Raises DataError where there is none.
+    """
     places = [dataset.folder, dataset.root / dataset.spec.name, dataset.folder.parent]
     found = next((place / MAPPING for place in places if (place / MAPPING).is_file()), None)
     if found is None:

@@ -150,9 +150,7 @@ class Dataset:
         limit: only the first so many images. Raises DataError where something is missing or does not fit.
         """
         self._check_sides(inputs)
-        layout = self.layout(name)
-        cap = self.spec.dev_images if name == "dev" else None
-        n_images = min(n for n in (layout.n_images, cap, limit) if n is not None)
+        layout, n_images = self.layout(name), self._n_images(name, limit)
         features = None
         if inputs.regions:
             if not self.features_path(name).exists():
@@ -164,8 +162,17 @@ class Dataset:
             sidecar: open_sidecar(self.spec, sidecar, self.folder, name, layout)
             for sidecar in (*inputs.image_sidecars, *inputs.text_sidecars)
         }
-        pictures = PixelReader(find_pictures(self, name)[:n_images], inputs.pixels) if inputs.pixels else None
+        pictures = PixelReader(self.pictures(name, limit), inputs.pixels) if inputs.pixels else None
         return Split(self, name, layout, n_images, texts, features, tokenizer, tokens, sidecars, pictures)
+
+    def pictures(self, split: str, limit: int | None = None) -> list[Path]:
+        """The picture files of the images that are used of a split. Raises DataError where one is missing."""
+        return find_pictures(self, split)[: self._n_images(split, limit)]
+
+    def _n_images(self, split: str, limit: int | None) -> int:
+        """How many images are used of a split."""
+        cap = self.spec.dev_images if split == "dev" else None
+        return min(n for n in (self.layout(split).n_images, cap, limit) if n is not None)
 
     def word_counts(self, split: str) -> np.ndarray:
         """(n_texts,) words of each caption without `<start>` and `<end>`, of the ready-made ids where there are any."""

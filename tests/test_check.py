@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from trees import write_coco, write_f30k
+from trees import write_coco, write_f30k, write_pictures
 
 from benchmarks.prepare import PrepareOptions, prepare
 from datasets.batch import Inputs
@@ -74,6 +74,17 @@ def test_a_file_that_serves_two_sidecars_is_looked_at_once_and_says_what_made_it
     prepare(PrepareOptions(str(root / "small.yaml"), root, ["sentences"], splits=["dev"], width=8), quiet)
     lines = [line for line in checked(folder).found if line.startswith("dev_captions.npy")]
     assert lines == ["dev_captions.npy: 60 x 8 float32 (sentence vectors of the captions, made by prepare: embedded)"]
+
+
+def test_region_features_say_what_made_them(folder, quiet):
+    root = folder.parent.parent
+    write_pictures(folder, "dev")
+    small = {"backbone": "timm:test_resnet", "backbone_weights": "none", "side": 64, "cells": 2, "force": True}
+    prepare(PrepareOptions(str(root / "small.yaml"), root, ["regions"], splits=["dev"], **small), quiet)
+    found = checked(folder).found
+    made = "made by prepare: grid 2 x 2, timm:test_resnet, no pretrained weights, 64 pixels"
+    assert f"dev_ims.npy: 12 x 4 x 96 float32, {made}" in found
+    assert "train_ims.npy: 12 x 6 x 16 float32" in found
 
 
 def test_missing_features_and_captions_are_problems(folder):

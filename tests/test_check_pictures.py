@@ -1,13 +1,20 @@
 """`data check` on pictures: which are broken, whether they are there, and for whom that matters."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from benchmarks.job import Job, RunOptions
 from datasets.batch import Inputs, Pixels
 from datasets.check import check_dataset
-from datasets.check_pictures import LISTED, broken_pictures
+from datasets.check_pictures import FEW, LISTED, broken_pictures, require_intact
+from datasets.errors import DataError
+from datasets.pictures import open_picture
+from datasets.precomp import open_dataset
 from harness import app
 from tests.trees import write_f30k, write_pictures
 
@@ -59,10 +66,117 @@ def test_missing_pictures_matter_to_methods_that_read_them(root):
     assert "lacks 1 of the 6 pictures" in report(root, images=True).problems[0]
 
 
-def test_a_run_on_pictures_is_refused_before_it_begins(root):
-    (root / "f30k" / "images" / "train_1002.jpg").unlink()
+@pytest.fixture
+def run(root):
+    """Start a run on pictures by the command line; what stopped it."""
     settings = ["--set=grid.backbone=timm:test_resnet", "--set=grid.weights=null", "--set=text.bert=null"]
-    command = ["run", "--method", "gpo", "--variant", "grid", "--dataset", "f30k", *settings, "--device", "cpu"]
-    done = CliRunner().invoke(app, [*command, "--data-root", str(root), "--output", str(root / "out")])
-    assert "lacks 1 of the 6 pictures of train (train_1002.jpg)" in str(done.exception)
-    assert not (root / "out" / "runs").exists()
+
+    def call(*more, variant="grid"):
+        command = ["run", "--method", "gpo", "--variant", variant, "--dataset", "f30k", *settings, "--device", "cpu"]
+        done = CliRunner().invoke(app, [*command, "--data-root", str(root), "--output", str(root / "out"), *more])
+        assert not (root / "out" / "runs").exists()
+        return done.exception
+
+    return call
+
+
+def test_a_run_on_pictures_is_refused_before_it_begins(root, run):
+    (root / "f30k" / "images" / "train_1002.jpg").unlink()
+    error = run()
+    assert isinstance(error, DataError)
+    assert "lacks 1 of the 6 pictures of train (train_1002.jpg)" in str(error)
+
+
+@pytest.mark.parametrize("variant", ["grid", "region-grid"])
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_broken_picture_of_test_is_found_before_training(root, run, variant, more):
+    """A picture that is cut short only towards its end: its size can still be read."""
+    write_pictures(root / "f30k" / "precomp", "test")
+    path = root / "f30k" / "images" / "test_1004.jpg"
+    path.write_bytes(path.read_bytes()[:-40])
+    assert Image.open(path).size == (52, 40)
+    error = run(*more, variant=variant)
+    assert isinstance(error, DataError)
+    assert "test_1004.jpg cannot be decoded as a picture" in str(error)
+
+
+@pytest.fixture
+def decoded(monkeypatch, tmp_path):
+    """The names of the pictures that are decoded, with a cache of its own."""
+    names = []
+
+    def noted(path, smallest=None):
+        names.append(path.name)
+        return open_picture(path, smallest)
+
+    monkeypatch.setattr("datasets.check_pictures.open_picture", noted)
+    monkeypatch.setenv("ITM_CACHE", str(tmp_path / "cache"))
+    return names
+
+
+@pytest.fixture
+def pictures(root):
+    """Those of a split."""
+    return {"test": open_dataset("f30k", root).pictures("test")}
+
+
+def test_intact_pictures_are_decoded_once(pictures, decoded):
+    require_intact(pictures)
+    assert len(decoded) == 6
+    require_intact({"test": pictures["test"], "train": pictures["test"][:2]})
+    assert decoded[6:] == [path.name for path in pictures["test"][:2]]
+
+
+def test_a_picture_that_was_touched_is_looked_at_again(pictures, decoded):
+    require_intact(pictures)
+    path = pictures["test"][2]
+    size = path.stat().st_size
+    path.write_bytes(path.read_bytes()[:60] + bytes(size - 60))
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(DataError, match=r"1002.jpg cannot be decoded"):
+        require_intact(pictures)
+    with pytest.raises(DataError, match=r"1002.jpg cannot be decoded"):  # there is no stamp for what is broken
+        require_intact(pictures)
+
+
+def test_broken_pictures_of_every_split_are_named_and_more_are_counted(pictures, decoded):
+    for path in pictures["test"][1:]:
+        spoil(path)
+    with pytest.raises(DataError) as error:
+        require_intact({"dev": pictures["test"][:1], "test": pictures["test"], "train": pictures["test"][2:3]})
+    lines = str(error.value).splitlines()
+    assert len(lines) == FEW + 1 + 1
+    assert lines[FEW].startswith("2 more pictures of ")
+
+
+def test_processes_that_begin_together_decode_once(pictures, decoded):
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: require_intact(pictures), range(4)))
+    assert len(decoded) == 6
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(pictures, decoded, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ITM_CACHE", str(tmp_path / "file"))
+    require_intact(pictures)
+    require_intact(pictures)
+    assert len(decoded) == 12
+
+
+def test_what_is_done_is_told(pictures, decoded):
+    told = []
+    require_intact(pictures, told.append)
+    require_intact(pictures, told.append)
+    assert told == ["decoding the pictures of test, once, to find broken ones now: 6 of 6"]
+
+
+def test_data_check_tells_how_many_pictures_it_has_decoded(root):
+    told = []
+    check_dataset(str(root / "small.yaml"), root, tell=told.append, images=True)
+    assert "pictures of dev, 6 of 6" in told
+
+
+def test_a_run_looks_at_no_more_pictures_than_it_reads(root, decoded):
+    overrides = {"grid.backbone": "timm:test_resnet", "grid.weights": None, "text.bert": None}
+    Job(RunOptions("gpo", "f30k", root, "grid", overrides, limit=2)).require_files()
+    assert set(decoded) == {"train_1000.jpg", "train_1001.png"}

@@ -9,7 +9,7 @@ from benchmarks.errors import RunError
 from benchmarks.job import Job, RunOptions
 from benchmarks.prepare import PrepareOptions, prepare
 from benchmarks.sidecar_files import sidecar_sources
-from datasets.batch import Inputs
+from datasets.batch import Inputs, Pixels
 from datasets.check import check_dataset
 from datasets.demo.write import write_demo
 from datasets.errors import DataError
@@ -111,13 +111,101 @@ def test_places_that_do_not_go_together(make, options, words):
         make(**options)
 
 
-def test_the_data_set_itself_and_one_with_a_folder_are_no_place(make, tmp_path, folder, quiet):
+def test_the_data_set_itself_is_no_place(make, tmp_path):
     with pytest.raises(RunError, match="is where f30k is"):
         make(output=tmp_path / "data")
-    yaml = tmp_path / "mine.yaml"
-    yaml.write_text("extends: f30k\nname: mine\nfolder: data/f30k/precomp\n")
-    with pytest.raises(RunError, match="for data sets without `folder`"):
-        prepare(PrepareOptions(str(yaml), what=["sentences"], output=tmp_path / "out"), quiet)
+
+
+@pytest.fixture
+def described(tmp_path, folder, quiet):
+    """prepare for a data set whose YAML names the folders of its files and pictures; what was printed."""
+    (folder.parent / "images").rename(tmp_path / "photos")
+    text = "extends: f30k\nname: mine\nfolder: data/f30k/precomp\nimages: photos\n"
+    (tmp_path / "mine.yaml").write_text(text)
+
+    def call(**options):
+        chosen = {"what": ["sentences"], "width": 8, "limit": 2, "output": tmp_path / "out", **options}
+        prepare(PrepareOptions(str(tmp_path / "mine.yaml"), **chosen), quiet)
+        return quiet.file.getvalue()
+
+    return call
+
+
+def test_a_data_set_whose_yaml_names_folders_gets_a_yaml_of_its_own(described, tmp_path):
+    told = described()
+    own = tmp_path / "out" / "mine.yaml"
+    assert told.splitlines()[-1] == f"a run reads it with --dataset {own}"
+    dataset = open_dataset(str(own), tmp_path / "nowhere")
+    assert dataset.folder == tmp_path / "out" / "mine" / "precomp"
+    vsd = Inputs(image_sidecars=("descriptions_star",), text_sidecars=("caption_vectors",), pixels=Pixels(8))
+    split = dataset.split("test", vsd)
+    assert (split.n_images, split.n_texts) == (2, 10)
+    assert sidecar_sources([split]) == {"caption_vectors": "embedded", "descriptions_star": "embedded"}
+    assert [path.parent for path in split.pictures.paths] == [tmp_path / "out" / "mine" / "images"] * 2
+    described()
+    own.write_text("name: mine\n")
+    with pytest.raises(RunError, match=r"out/mine.yaml describes something else"):
+        described()
+
+
+def test_pictures_named_on_the_command_line_are_found_in_the_new_place(make, described, folder, tmp_path):
+    photos, other = tmp_path / "photos", tmp_path / "other"
+    make(images=photos)
+    assert make() == set()
+    found = open_dataset("f30k", tmp_path / "out").pictures("test")
+    assert [path.name for path in found[:2]] == ["test_1000.jpg", "test_1001.png"]
+    photos.rename(other)
+    described(images=other, output=tmp_path / "there")
+    found = open_dataset(str(tmp_path / "there" / "mine.yaml")).pictures("test")
+    assert [path.resolve() for path in found] == [other / "test_1000.jpg", other / "test_1001.png"]
+
+
+@pytest.mark.parametrize("limit", [None, 2])
+def test_splits_may_be_made_one_after_the_other(make, tmp_path, limit):
+    place = tmp_path / "out" / "f30k" / "precomp"
+    make(splits=["test"], limit=limit)
+    assert (place / "train_cap_bge.npy").is_symlink()
+    make(splits=["train"], limit=limit)
+    make(splits=["dev"], limit=limit)
+    read = Inputs(image_sidecars=("descriptions_star",), text_sidecars=("caption_vectors",))
+    dataset = open_dataset("f30k", tmp_path / "out")
+    for split in ("train", "dev", "test"):
+        assert set(sidecar_sources([dataset.split(split, read)]).values()) == {"embedded"}
+    assert make(limit=limit) == set()
+
+
+@pytest.mark.parametrize("limit", [None, 2])
+def test_files_that_an_earlier_call_took_along_are_not_in_the_way(tmp_path, quiet, tiny_clip, limit):
+    """CLIP vectors of the same name as those that are to be made there."""
+    folder = write_f30k(tmp_path / "data", 6)
+    for split in ("train", "test"):
+        write_pictures(folder, split)  # the same ids
+        for side, rows in (("ims", 6), ("caps", 30)):
+            np.save(folder / f"{split}_clip_tiny-clip_{side}.npy", np.ones((rows, 24), np.float32))
+    before = contents(tmp_path / "data")
+    clip = {"clip_model": str(tiny_clip[0]), "clip_weights": str(tiny_clip[1]), "output": tmp_path / "out"}
+
+    def make(split):
+        options = PrepareOptions("f30k", tmp_path / "data", what=["clip"], splits=[split], limit=limit, **clip)
+        return {path.name for path in prepare(options, quiet)}
+
+    assert make("test") == {"test_clip_tiny-clip_ims.npy", "test_clip_tiny-clip_caps.npy"}
+    assert (tmp_path / "out/f30k/precomp/train_clip_tiny-clip_ims.npy").is_symlink()
+    assert len(make("train")) == 2
+    assert make("test") == set()
+    assert contents(tmp_path / "data") == before
+    for split in ("train", "test"):
+        made = read_manifest(tmp_path / f"out/f30k/precomp/{split}_clip_tiny-clip_ims.npy")
+        assert (made.encoder, made.shape[0]) == ("CLIP", limit or 6)
+
+
+def test_what_is_cut_keeps_what_made_it(make, tmp_path, folder, quiet):
+    backbone = {"backbone": "timm:test_resnet", "backbone_weights": "none", "side": 64, "cells": 2}
+    (folder / "test_ims.npy").unlink()
+    prepare(PrepareOptions("f30k", tmp_path / "data", what=["regions"], splits=["test"], force=True, **backbone), quiet)
+    make(limit=2)
+    cut = read_manifest(tmp_path / "out/f30k/precomp/test_ims.npy")
+    assert (cut.label, cut.shape[0]) == ("grid 2 x 2, timm:test_resnet, no pretrained weights, 64 pixels", 2)
 
 
 def test_a_file_that_fits_neither_images_nor_captions_is_named(make, folder):

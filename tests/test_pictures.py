@@ -4,9 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from datasets.errors import DataError
+from datasets.grid import picture_sizes
 from datasets.pictures import find_pictures, open_picture
 from datasets.precomp import open_dataset
 from tests.trees import write_coco, write_f30k, write_pictures
@@ -64,6 +65,35 @@ def test_missing_pictures_are_counted_and_the_first_are_named(names, folder, tmp
     images.rename(tmp_path / "elsewhere")
     Image.new("RGB", (4, 4)).save(tmp_path / "elsewhere" / "test_1000.png")
     assert len(names(tmp_path / "elsewhere")) == 4
+
+
+def turned(path, orientation):
+    """Save a picture, red on its left, as a camera that was held otherwise does."""
+    pixels = np.zeros((16, 32, 3), np.uint8)
+    pixels[:, :16, 0] = 255
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    Image.fromarray(pixels).save(path, exif=exif, quality=95)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tiff"])
+def test_pictures_stand_upright(tmp_path, suffix):
+    plain = open_picture(turned(tmp_path / f"1.{suffix}", 1))
+    left = open_picture(turned(tmp_path / f"6.{suffix}", 6))  # to be turned by 90 degrees to the right
+    assert (plain.size, left.size) == ((32, 16), (16, 32))
+    assert [picture.getpixel((2, 2))[0] > 200 for picture in (plain, left)] == [True, True]
+    assert plain.getpixel((29, 2))[0] < 50  # red on the left
+    assert left.getpixel((13, 2))[0] > 200  # red above
+    assert left.getpixel((2, 29))[0] < 50
+    sizes = picture_sizes([tmp_path / f"{orientation}.{suffix}" for orientation in (1, 6)])
+    assert sizes.tolist() == [[32, 16], [16, 32]]
+
+
+def test_a_note_of_the_camera_that_cannot_be_read_says_nothing(tmp_path):
+    Image.new("RGB", (32, 16)).save(tmp_path / "a.jpg", exif=b"Exif\0\0MM\0*\xff\xff")
+    assert open_picture(tmp_path / "a.jpg").size == (32, 16)
+    assert picture_sizes([tmp_path / "a.jpg"]).tolist() == [[32, 16]]
 
 
 def test_ids_without_a_picture(names, folder):

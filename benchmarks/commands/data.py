@@ -139,10 +139,14 @@ def check(
     images: Annotated[bool, typer.Option("--images", help="Decode every picture, and name the broken ones.")] = False,
 ) -> None:
     """Say what is there, what is missing, for which methods, and whether shapes, counts and values are right."""
+    from benchmarks.activity import activity
     from benchmarks.listing import inputs_by_method
     from datasets.check import check_dataset
 
-    report = check_dataset(dataset, data_root, inputs_by_method(), images=images)
+    with activity() as tell:
+        report = check_dataset(
+            dataset, data_root, inputs_by_method(), lambda file: tell(f"looking at {file}"), images=images
+        )
     for line in report.lines():
         console.print(line, soft_wrap=True, highlight=False)
     raise typer.Exit(0 if report.ok else 2)

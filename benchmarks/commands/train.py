@@ -217,10 +217,12 @@ def _end_sweep(failures: list[Failure]) -> None:
 def _show_plan(options: RunOptions) -> None:
     """The recipe with the source of each value, then what memory it takes. Raises DataError where a file is missing."""
     from benchmarks.job import Job
+    from benchmarks.ready import jobs_to_train
 
     job = Job(options)
     show_table(("key", "value", "source"), job.recipe.rows())
-    job.require_files()
+    for member in jobs_to_train(job):
+        member.require_files()
     _show_memory(job)
 
 
