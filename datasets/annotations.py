@@ -1,4 +1,5 @@
-"""Pictures with captions as others publish them: Karpathy's dataset_*.json, COCO's captions JSON, a CSV of a user."""
+"""Pictures with captions as others publish them: Karpathy's dataset_*.json, COCO's captions JSON, a JSON list of pairs
+such as N24News', a CSV of a user."""
 
 from __future__ import annotations
 
@@ -19,7 +20,11 @@ SPLITS = {
     "test": "test",
 }
 COLUMNS = ("image", "caption", "split", "image_id", "caption_id")  # of a CSV; the last two may be missing
-KINDS = "give Karpathy's dataset_*.json, COCO's captions_*.json or a CSV"
+KINDS = (
+    "give Karpathy's dataset_*.json, COCO's captions_*.json, a JSON list of objects with image and caption, or a CSV"
+)
+LONGEST_NAME = 255  # bytes of a file name
+NAMED = 8  # keys that a sentence names
 CSV_SUFFIXES = {".csv": ",", ".tsv": "\t"}
 
 
@@ -96,11 +101,12 @@ def _file_name(one: Annotation) -> str:
     """The picture's name below its folder, with slashes."""
     name = one.file_name.strip()
     windows, posix = PureWindowsPath(name), PurePosixPath(name)
-    strange = "\\" in name or any(ord(c) < 32 for c in name)
+    strange = "\\" in name or any(ord(c) < 32 for c in name) or not _is_unicode(name)
+    strange = strange or any(len(part.encode()) > LONGEST_NAME for part in posix.parts)
     if not name or strange or windows.drive or windows.root or ".." in posix.parts or posix == PurePosixPath("."):
         raise DataError(
-            f"{one.where}: {one.file_name!r} is no file name below the folder of the pictures; write one without .., "
-            f"without \\ and without a leading /."
+            f"{one.where}: {name[:60]!r} is no file name below the folder of the pictures; write one without .., "
+            f"without \\, without a leading / and no longer than {LONGEST_NAME} bytes."
         )
     return str(posix)
 
@@ -110,7 +116,7 @@ def _split(one: Annotation) -> str:
         raise DataError(f"{one.where} says no split; name it before the file: --from test=FILE (train, dev or test).")
     split = SPLITS.get(one.split.strip().lower())
     if split is None:
-        raise DataError(f"{one.where}: split '{one.split}' is unknown; write train, dev or test.")
+        raise DataError(f"{one.where}: split {one.split[:60]!r} is unknown; write train, dev or test.")
     return split
 
 
@@ -119,11 +125,18 @@ def _caption(one: Annotation) -> str:
     caption = " ".join(one.caption.split())
     if not caption:
         raise DataError(f"{one.where}: the caption of {one.file_name} is empty; write one, or remove it.")
+    if not _is_unicode(caption):
+        raise DataError(f"{one.where}: the caption of {one.file_name} has half of a character pair; write it anew.")
     return caption
 
 
+def _is_unicode(text: str) -> bool:
+    """JSON can spell halves of characters, which no file takes."""
+    return not any("\ud800" <= c <= "\udfff" for c in text)
+
+
 def read_annotations(path: Path, split: str | None = None) -> Iterator[Annotation]:
-    """The captions of a file, whichever of the three kinds it is. split: of the whole file, which itself says none.
+    """The captions of a file, whichever of the four kinds it is. split: of the whole file, which itself says none.
 
     Raises DataError where the file cannot be read, lacks something, or says its splits although `split` is given.
     """
@@ -171,10 +184,11 @@ def _read_json(path: Path) -> Iterator[Annotation]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise _unreadable(path, error) from error
+    if isinstance(content, list):
+        yield from _of_pairs(path, content)
+        return
     if not isinstance(content, dict) or not isinstance(content.get("images"), list):
-        raise DataError(
-            f"{path} has no list 'images'; give Karpathy's dataset_*.json, COCO's captions_*.json or a CSV."
-        )
+        raise DataError(f"{path} is no list, and has no list 'images'; {KINDS}.")
     if isinstance(content.get("annotations"), list):
         yield from _of_coco(path, content)
     else:
@@ -213,6 +227,36 @@ def _of_coco(path: Path, content: dict[str, Any]) -> Iterator[Annotation]:
     if captions:
         image_id, ((where, _), *_) = next(iter(captions.items()))
         raise DataError(f"{where} is of image {image_id}, which is not among the images; download the file again.")
+
+
+def _of_pairs(path: Path, pairs: list[Any]) -> Iterator[Annotation]:
+    """[{"image" or "image_id", "caption", "split"?}].
+
+    N24News is read so, with names as far as its paper and its repository's description tell them: its file itself was
+    not at hand. Whoever's has other names is told those that it has.
+    """
+    for number, pair in enumerate(pairs):
+        where = f"{path}, [{number}]"
+        if not isinstance(pair, dict) or "caption" not in pair or not {"image", "image_id"} & set(pair):
+            raise DataError(f"{where} {_keys(pair)}, but has to have 'caption', and 'image' or 'image_id'; {KINDS}.")
+        caption, split = _get(pair, "caption", where, str), _get(pair, "split", where, str, None)
+        yield Annotation(_picture(pair, where), caption, split, where)
+
+
+def _picture(pair: dict[str, Any], where: str) -> str:
+    """The file name that an object of a list gives; .jpg follows where it has no ending, as behind a number."""
+    names = [pair[key] for key in ("image", "image_id") if key in pair]
+    name = next((n for n in names if not (isinstance(n, str) and "://" in n)), None)  # an address is no file
+    if not isinstance(name, str | int) or isinstance(name, bool):
+        raise DataError(f"{where}: its picture is {json.dumps(names[0])[:60]}, which is no file name and no number.")
+    text = str(name).strip()
+    return f"{text}.jpg" if text and not PurePosixPath(text).suffix else text
+
+
+def _keys(entry: Any) -> str:
+    if not isinstance(entry, dict):
+        return f"is {json.dumps(entry)[:60]}"
+    return f"has {', '.join(json.dumps(key)[:40] for key in list(entry)[:NAMED]) or 'nothing'}"
 
 
 NOTHING = object()

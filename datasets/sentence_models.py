@@ -17,9 +17,12 @@ from torch import Tensor
 from datasets.batch_size import BatchSize
 from datasets.errors import DataError
 from datasets.model_files import files_print, revision
+from datasets.pretrained import first_line, load_pretrained
 
 BATCH = BatchSize(cpu=64, gpu=512)  # texts at a time
 LONGEST = 512  # tokens; the rest of a text is cut
+WHAT = "a sentence encoder (config.json, weights, tokenizer)"
+ADVICE = "name another folder with --encoder, or use --encoder embedded."
 
 
 class TransformersEncoder:
@@ -54,6 +57,11 @@ class TransformersEncoder:
         return self._loaded[1].config.hidden_size
 
     @property
+    def batch(self) -> int:
+        """Texts at a time, as long as memory suffices."""
+        return self._batch.size(self._loaded[1].device)
+
+    @property
     def state(self) -> str:
         """Fingerprint of the pooling and of the model's files."""
         return hashlib.sha256(f"{self.pooling} {self._files}".encode()).hexdigest()[:16]
@@ -68,8 +76,8 @@ class TransformersEncoder:
 
     def for_entities(self) -> TransformersEncoder:
         """The same weights with the first token's vector."""
-        other = TransformersEncoder(self.folder, self.name, "cls", self._batch.asked)
-        other._loaded, other._files = self._loaded, self._files
+        other = TransformersEncoder(self.folder, self.name, "cls")
+        other._loaded, other._files, other._batch = self._loaded, self._files, self._batch
         return other
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
@@ -83,14 +91,9 @@ class TransformersEncoder:
 
     @torch.no_grad()
     def _encoded(self, texts: list[str]) -> Tensor:
-        tokenizer, model = self._loaded
-        longest = min(LONGEST, tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", LONGEST))
-        tokens = tokenizer(texts, padding=True, truncation=True, max_length=longest, return_tensors="pt")
-        tokens = tokens.to(model.device)
-        words = model(**tokens).last_hidden_state.float()  # (B, L, d)
+        words, valid = _words(*self._loaded, texts)
         if self.pooling == "cls":
             return words[:, 0]
-        valid = tokens["attention_mask"][:, :, None]
         return torch.nn.functional.normalize((words * valid).sum(dim=1) / valid.sum(dim=1), dim=1)
 
     @cached_property
@@ -102,18 +105,29 @@ class TransformersEncoder:
         """Tokenizer and model."""
         from transformers import AutoModel, AutoTokenizer  # heavy: only where a model is used
 
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        kind = torch.bfloat16 if device == "cuda" else torch.float32
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
-            model = AutoModel.from_pretrained(self.folder, local_files_only=True, dtype=kind)
-        except (OSError, ValueError, KeyError) as error:
-            raise DataError(
-                f"{self.folder} does not hold a sentence encoder of transformers (config.json, weights, tokenizer): "
-                f"{_first_line(error)}; name another folder with --encoder, or use --encoder embedded."
-            ) from error
-        return tokenizer, model.to(device).eval()
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        found = load_pretrained(self.folder, AutoTokenizer, AutoModel, device, WHAT, ADVICE)
+        _require_words(self.folder, *found)
+        return found
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]
+def _words(tokenizer: Any, model: Any, texts: list[str]) -> tuple[Tensor, Tensor]:
+    """Word vectors (B, L, d) float32, and which of them are words (B, L, 1)."""
+    longest = min(LONGEST, tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", LONGEST))
+    tokens = tokenizer(texts, padding=True, truncation=True, max_length=longest, return_tensors="pt")
+    tokens = tokens.to(model.device)
+    return model(**tokens).last_hidden_state.float(), tokens["attention_mask"][:, :, None]
+
+
+@torch.no_grad()
+def _require_words(folder: Path, tokenizer: Any, model: Any) -> None:
+    """Raises DataError where a model gives no word vectors of texts, as one that translates or sees pictures."""
+    try:
+        words, _ = _words(tokenizer, model, ["a", "a a a"])  # of two lengths: they have to be padded
+        if words.shape[2] != model.config.hidden_size:
+            raise ValueError(f"{words.shape[2]} numbers a word, not {model.config.hidden_size}")
+    except Exception as error:  # each kind of model fails in its own way
+        raise DataError(
+            f"{folder} holds a {type(model).__name__}, which gives no vectors of the words of a text "
+            f"({first_line(error)}); {ADVICE}"
+        ) from error

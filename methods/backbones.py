@@ -243,11 +243,27 @@ def _no_library(name: str, error: ImportError) -> MethodError:
 def _unusable(name: str, weights: str | None, stage: int, asked: Asked, error: Exception) -> str:
     reason = " ".join(str(error).split())
     if weights == PRETRAINED:
+        nothing = "null" if asked == RECIPE else "none"  # prepare's word: a command line has no null
         return (
-            f"weights of timm:{name} are neither in the hub's cache nor can they be downloaded ({reason}); name a file "
-            f"of them, {asked.weights}PATH, or do without: {asked.weights}null."
+            f"weights of timm:{name}{_published(name)} are neither in the hub's cache nor can they be downloaded "
+            f"({reason}); name a file of them, {asked.weights}PATH, or do without: {asked.weights}{nothing}."
         )
     return f"timm:{name} gives no grid of features at stage {stage} with these weights ({reason}); choose another."
+
+
+def _published(name: str) -> str:
+    """Size and place of timm's weights, " (…)"; "" where timm publishes none."""
+    timm = _import_timm()
+    try:
+        about = timm.get_pretrained_cfg(name)
+    except RuntimeError:  # a model that is known, with weights that are not
+        return ""
+    place = f"https://huggingface.co/{about.hf_hub_id}" if about and about.hf_hub_id else getattr(about, "url", "")
+    if not place:
+        return ""
+    with torch.device("meta"):  # counted without memory
+        numbers = sum(values.numel() for values in timm.create_model(name.split(".")[0]).parameters())
+    return f" (about {4 * numbers / 1e6:,.0f} MB, {place})"
 
 
 def label(name: str, weights: str | None) -> str:

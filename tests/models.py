@@ -98,6 +98,9 @@ def save_tiny_t5(folder: Path) -> Path:
 
     tokenizer = word_tokenizer(["(", ")", ",", "is", *WORDS], pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
     tokenizer.save_pretrained(folder)
+    about = json.loads((folder / "tokenizer_config.json").read_text())
+    about["tokenizer_class"] = "PreTrainedTokenizerFast"  # by that name transformers 4 knows it too
+    (folder / "tokenizer_config.json").write_text(json.dumps(about))
     torch.manual_seed(0)
     sizes = T5Config(
         vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=2, decoder_start_token_id=0
@@ -172,6 +175,42 @@ def save_tiny_llava(folder: Path) -> Path:
     return _save_generator(LlavaForConditionalGeneration(sizes), folder)
 
 
+def save_tiny_gemma(folder: Path) -> Path:
+    """A random Gemma 3 of two layers with its real processor, which wants to be told which pictures a prompt has."""
+    from transformers import (
+        Gemma3Config,
+        Gemma3ForConditionalGeneration,
+        Gemma3ImageProcessor,
+        Gemma3Processor,
+        Gemma3TextConfig,
+        SiglipVisionConfig,
+    )
+
+    special = {"bos_token": "<bos>", "pad_token": "<pad>", "eos_token": "<eos>", "unk_token": "<unk>"}
+    shown = {"boi_token": "<boi>", "eoi_token": "<eoi>", "image_token": "<image>"}
+    tokenizer = word_tokenizer(["model", *WORDS], **special, extra_special_tokens=shown)
+    pictures = Gemma3ImageProcessor(size={"height": 32, "width": 32})
+    template = (
+        "<bos>{% for message in messages %}{% for part in message['content'] %}"
+        "{% if part['type'] == 'image' %}<boi>{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endfor %}"
+        "{% if add_generation_prompt %} model{% endif %}"
+    )
+    Gemma3Processor(pictures, tokenizer, chat_template=template, image_seq_length=4).save_pretrained(folder)
+    torch.manual_seed(0)
+    layers = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+    ids = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
+    sizes = Gemma3Config(
+        vision_config=SiglipVisionConfig(image_size=32, patch_size=16, **layers),
+        text_config=Gemma3TextConfig(
+            vocab_size=len(tokenizer), max_position_embeddings=64, num_key_value_heads=1, head_dim=8, **layers, **ids
+        ),
+        mm_tokens_per_image=4,
+        image_token_id=tokenizer.image_token_id,
+        tie_word_embeddings=False,  # tied and random, a word is followed by itself, whatever the picture shows
+    )
+    return _save_generator(Gemma3ForConditionalGeneration(sizes), folder)
+
+
 def _save_generator(model: PreTrainedModel, folder: Path) -> Path:
     """Save a model that writes twelve tokens, with weights so large that different pictures get different answers."""
     for values in model.parameters():
@@ -185,7 +224,11 @@ def _save_generator(model: PreTrainedModel, folder: Path) -> Path:
 TORCH = """
 class cuda:
     is_available = staticmethod(bool)
+    empty_cache = staticmethod(bool)
     OutOfMemoryError = MemoryError
+
+def load(file, weights_only=False):
+    return weights_only
 """  # the real one takes seconds to import
 
 FACTUAL = '''

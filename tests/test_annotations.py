@@ -64,6 +64,27 @@ def test_cocos_captions_go_to_the_split_that_is_named_in_the_order_of_the_images
         collect(read_annotations(path, "test"))
 
 
+def test_a_list_of_pairs_names_pictures_or_numbers_them(tmp_path):
+    pairs = [
+        {"section": "Arts", "image_id": 100000004, "caption": "a stage", "headline": "b"},
+        {"image": "x/2.png", "image_id": 5, "caption": "a dog"},
+        {"image": "https://a.org/7.jpg", "image_id": "7", "caption": "a cat"},
+        {"image_id": 100000004, "caption": "the stage"},
+    ]
+    path = write(tmp_path, pairs)
+    assert shown(collect(read_annotations(path, "test"))) == {
+        "test": [
+            ("0", "100000004.jpg", ["a stage", "the stage"], None),
+            ("1", "x/2.png", ["a dog"], None),
+            ("2", "7.jpg", ["a cat"], None),
+        ]
+    }
+    with pytest.raises(DataError, match=r"\[0\] says no split; name it before the file: --from test=FILE"):
+        collect(read_annotations(path))
+    path = write(tmp_path, [{"image": n, "caption": "x", "split": s} for n, s in enumerate(("train", "valid", "test"))])
+    assert list(collect(read_annotations(path)).splits) == ["train", "dev", "test"]
+
+
 @pytest.mark.parametrize(("name", "comma"), [("file.csv", ","), ("file.tsv", "\t")])
 def test_a_csv_names_its_columns_and_rows_of_a_picture_may_lie_apart(tmp_path, name, comma):
     rows = ["Split;image;caption", 'train;x/1.jpg;"one, two\nthree"', "test;2.jpg;four", "train;x/1.jpg;five"]
@@ -132,7 +153,20 @@ def broken(change):
     ("content", "name", "message"),
     [
         ("{", "f.json", "f.json cannot be read"),
-        ("[]", "f.json", "has no list 'images'"),
+        ("{}", "f.json", "is no list, and has no list 'images'"),
+        (["a"], "f.json", r"\[0\] is \"a\", but has to have 'caption'"),
+        ([{"headline": "x", "image": 1}], "f.json", r"\[0\] has \"headline\", \"image\", but has to have 'caption'"),
+        ([{"caption": "x"}], "f.json", r"\[0\] has \"caption\", but has to have .* 'image' or 'image_id'"),
+        ([{"image": 1, "caption": ["x"]}], "f.json", r"\[0\]: 'caption' is \[\"x\"\], which is no str"),
+        ([{"image": 1, "caption": "x", "split": 3}], "f.json", r"\[0\]: 'split' is 3, which is no str"),
+        ([{"image": 1.5, "caption": "x"}], "f.json", r"its picture is 1.5, which is no file name and no number"),
+        ([{"image": True, "caption": "x"}], "f.json", r"its picture is true, which is no file name"),
+        ([{"image": "http://a/b", "caption": "x"}], "f.json", r"its picture is \"http://a/b\", which is no file"),
+        ([{"image": 10**300, "caption": "x", "split": "test"}], "f.json", "no longer than 255 bytes"),
+        ('[{"image": ' + "9" * 5000 + "}]", "f.json", "f.json cannot be read"),
+        ([{"image": "\ud800", "caption": "x", "split": "test"}], "f.json", "is no file name"),
+        ([{"image": 1, "caption": "\udc00", "split": "test"}], "f.json", "the caption of 1.jpg has half"),
+        ([{"image": "../a", "caption": "x", "split": "test"}], "f.json", "'../a.jpg' is no file name below"),
         ("[" * 100_000, "f.json", "f.json cannot be read"),
         (broken(lambda i: i.pop("split")), "f.json", r"images\[1\] has no 'split'"),
         (broken(lambda i: i.update(filename=3)), "f.json", r"images\[1\]: 'filename' is 3, which is no str"),

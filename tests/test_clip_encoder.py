@@ -5,8 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-import benchmarks.preparing.clip_encoder as module
+from benchmarks.preparing.clip import Pictures
 from benchmarks.preparing.clip_encoder import CLIPEncoder, model_label
+from benchmarks.preparing.sentences import Sentences
+from datasets.batch_size import BatchSize
 from datasets.errors import DataError
 from tests.models import save_tiny_clip
 
@@ -30,7 +32,7 @@ def paths(tmp_path):
 
 
 def test_pictures_and_texts_as_open_clip_encodes_each_of_them(encoder, direct, paths, monkeypatch):
-    monkeypatch.setattr(module, "BATCH", 3)  # several batches, the last one not full
+    monkeypatch.setattr(encoder, "_batch", BatchSize(cpu=3, gpu=3))  # several batches, the last one not full
     model, transform, tokens = direct
     with torch.no_grad():
         shown = torch.cat([model.encode_image(transform(Image.open(path))[None]) for path in paths]).numpy()
@@ -66,6 +68,31 @@ def test_its_name_holds_no_folder_and_its_state_follows_the_weights(encoder, tin
     quick.write_text(configuration.read_text().replace("{", '{"quick_gelu": true, ', 1))
     assert encoder.state != CLIPEncoder(str(quick), str(weights)).state
     assert set(encoder.libraries) == {"torch", "open_clip_torch", "torchvision", "pillow"}
+
+
+def test_steps_are_whole_batches_and_on_the_cpu_always_the_same(monkeypatch, tiny_clip):
+    def steps(device, batch):
+        monkeypatch.setattr(CLIPEncoder, "_device", torch.device(device))
+        encoder = CLIPEncoder(*map(str, tiny_clip), batch)
+        return Pictures([], encoder).step, Sentences([], encoder).step
+
+    assert [steps("cpu", batch) for batch in (None, 3, 4096)] == [(256, 1024)] * 3
+    assert [steps("cuda", batch) for batch in (None, 100, 4096)] == [(1024, 1024), (300, 1100), (4096, 4096)]
+
+
+def test_its_revision_is_the_commit_in_the_hubs_cache(monkeypatch, tmp_path, encoder):
+    assert encoder.revision == ""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert CLIPEncoder().revision == ""  # not there
+    for repository in ("laion--CLIP-ViT-B-32-laion2B-s34B-b79K", "timm--vit_base_patch32_clip_224.openai"):
+        cached = tmp_path / f"models--{repository}"
+        snapshot = cached / "snapshots" / ("ab" * 20)
+        for folder in (snapshot, cached / "refs"):
+            folder.mkdir(parents=True)
+        (cached / "refs" / "main").write_text(snapshot.name)
+        (snapshot / "open_clip_model.safetensors").touch()
+    assert CLIPEncoder().revision == CLIPEncoder(weights="openai").revision == snapshot.name
+    assert CLIPEncoder(weights=str(snapshot / "open_clip_model.safetensors")).revision == snapshot.name
 
 
 def test_a_models_name_fits_into_a_file_name():

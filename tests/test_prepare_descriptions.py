@@ -1,9 +1,12 @@
 """prepare --what descriptions: answers of real model classes with random weights, a line per picture, and texts."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from benchmarks.errors import RunError
 from benchmarks.interrupt import Interrupted, StopRequest
@@ -13,10 +16,17 @@ from benchmarks.preparing.descriptions import as_text
 from datasets.errors import DataError
 from datasets.manifest import read_manifest
 from datasets.model_files import Models
+from tests.models import save_tiny_gemma
 from tests.trees import write_f30k, write_pictures
 
 IMAGES = 9  # three steps of four pictures
 STAR, DAGGER = "dev_descriptions.txt", "dev_descriptions_dagger.txt"
+
+
+@pytest.fixture(scope="module")
+def tiny_gemma(tmp_path_factory):
+    """Folder of a random Gemma 3 of two layers."""
+    return save_tiny_gemma(tmp_path_factory.mktemp("gemma") / "tiny-gemma")
 
 
 @pytest.fixture
@@ -112,6 +122,27 @@ def test_a_chat_model_is_asked_through_its_template_and_heard_behind_its_questio
     assert asked.count("<image>") == 4  # a picture of 2 x 2 patches
     assert asked.replace("<image>", "").split()[-3:] == ["the", "dog", "ASSISTANT:"]
     assert chat._loaded[0].tokenizer.padding_side == "left"
+
+
+def test_a_processor_that_wants_the_pictures_of_each_prompt_gets_them(tiny_gemma, folder):
+    chat = describer(tiny_gemma, prompt="the dog")
+    pictures = sorted((folder.parent / "images").iterdir())[:4]
+    together = chat.describe(pictures)
+    assert together == [chat.describe([picture])[0] for picture in pictures]
+    assert len({answer["text"] for answer in together}) > 1
+
+
+def test_a_model_that_lacks_layers_or_was_cut_off_describes_nothing(tiny_llava, folder, tmp_path):
+    own = Path(shutil.copytree(tiny_llava, tmp_path / "llava"))
+    weights = own / "model.safetensors"
+    tensors = {name.replace("layers.1.mlp", "layers.5.mlp"): value for name, value in load_file(weights).items()}
+    save_file(tensors, weights, {"format": "pt"})
+    picture = next((folder.parent / "images").iterdir())
+    with pytest.raises(DataError, match=r"llava lacks \d+ tensors of a vision.*layers\.1\.mlp.*--describer"):
+        describer(own).describe([picture])
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(DataError, match=r"llava does not load as a vision-language model .*--describer"):
+        describer(own).describe([picture])
 
 
 def test_stopped_and_resumed_it_is_the_same_and_no_picture_is_described_twice(make, folder, monkeypatch):

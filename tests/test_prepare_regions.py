@@ -82,7 +82,7 @@ def test_a_second_call_has_nothing_to_do_and_another_size_makes_it_anew(make, ro
 
 
 def test_what_was_stopped_goes_on_and_ends_with_the_same_bytes(make, root, monkeypatch):
-    monkeypatch.setattr(regions.Features.__init__, "__defaults__", (2,))  # step
+    monkeypatch.setattr(regions.Features, "step", 2)
     make(splits=["train"])
     path = root / "f30k" / "precomp" / "train_ims.npy"
     whole = path.read_bytes()
@@ -111,10 +111,44 @@ def test_features_of_somebody_else_are_not_replaced(make, root):
     assert "test_ims.npy" in make(splits=["test"], force=True)
 
 
+def test_steps_are_whole_batches_and_on_the_cpu_always_the_same(monkeypatch):
+    def step(device, batch):
+        monkeypatch.setattr(GridExtractor, "_device", torch.device(device))
+        return regions.Features([], GridExtractor("timm:test_resnet", "none", 96, 2, batch)).step
+
+    assert [step("cpu", batch) for batch in (None, 100, 1024)] == [256] * 3
+    assert [step("cuda", batch) for batch in (None, 100, 1024)] == [256, 300, 1024]
+
+
+def test_the_manifest_names_the_library_and_the_commit_of_the_weights(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    cached = tmp_path / "models--timm--test_resnet.r160_in1k"
+    snapshot = cached / "snapshots" / ("ab" * 20)
+    for folder in (snapshot, cached / "refs"):
+        folder.mkdir(parents=True)
+    (cached / "refs" / "main").write_text(snapshot.name)
+    (snapshot / "model.safetensors").touch()
+
+    def about(name, weights):
+        extractor = GridExtractor(name, weights, 96, 2)
+        return extractor.revision, set(extractor.libraries) - {"torch", "torchvision", "pillow"}
+
+    assert about("timm:test_resnet", "pretrained") == (snapshot.name, {"timm"})
+    assert about("timm:test_resnet", "none") == ("", {"timm"})
+    assert about("timm:resnet50", "pretrained") == ("", {"timm"})  # not there
+    assert about("imagenet-resnet152", "pretrained") == ("", set())
+    assert about("open_clip:ViT-B-32", str(snapshot / "model.safetensors")) == (snapshot.name, {"open_clip_torch"})
+
+
 def test_a_backbone_that_cannot_be_had(make, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     with pytest.raises(MethodError, match=r"resnet152-b121ed2d.pth .about 240 MB, .*: --backbone-weights PATH"):
         make(backbone="imagenet-resnet152", backbone_weights="pretrained")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(MethodError, match=r"resnet18 .about 47 MB, https://.*/resnet18\..* --backbone-weights none\.$"):
+        make(backbone="timm:resnet18", backbone_weights="pretrained")
+    with pytest.raises(MethodError, match=r"^weights of timm:resnet18.nope are .*Invalid pretrained tag .nope."):
+        make(backbone="timm:resnet18.nope", backbone_weights="pretrained")
     with pytest.raises(MethodError, match=r"--backbone timm:resnet181: timm knows no such model"):
         make(backbone="timm:resnet181")
 

@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
 from benchmarks.preparing.clip_encoder import CLIPEncoder, model_label
-from benchmarks.preparing.content import Product, Target, encoded_manifest, shown
+from benchmarks.preparing.content import Product, Target, encoded_manifest, shown, whole_batches
 from benchmarks.preparing.sentences import Sentences
 from datasets.manifest import Manifest
 from datasets.pictures import find_pictures
 
-STEP = 256  # pictures
+STEP = 256  # pictures, at least
 
 
 class CLIPVectors(Product):
@@ -60,7 +59,11 @@ class Pictures:
 
     paths: Sequence[Path]
     encoder: CLIPEncoder
-    step: ClassVar[int] = STEP
+
+    @property
+    def step(self) -> int:
+        """Pictures at a time."""
+        return whole_batches(self.encoder, STEP)
 
     @property
     def manifest(self) -> Manifest:

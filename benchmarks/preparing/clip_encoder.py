@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.preparing.weight_revisions import clip_revision, clip_within_reach
 from datasets.batch_size import BatchSize
 from datasets.pictures import open_picture
 from methods.clip_weights import OpenCLIP, load_clip
@@ -41,7 +42,7 @@ class CLIPEncoder:
     """
 
     name = "CLIP"
-    pooling = revision = ""
+    pooling = ""
     fitted = True  # image vectors only fit text vectors of the same weights
 
     def __init__(self, model: str = MODEL, weights: str = WEIGHTS, batch: int | None = None) -> None:
@@ -52,6 +53,16 @@ class CLIPEncoder:
     def libraries(self) -> dict[str, str]:
         """Versions of what reads pictures and computes."""
         return {name: metadata.version(name) for name in ("torch", "open_clip_torch", "torchvision", "pillow")}
+
+    @property
+    def batch(self) -> int:
+        """Pictures or texts at a time, as long as memory suffices."""
+        return self._batch.size(self._device)
+
+    @cached_property
+    def revision(self) -> str:
+        """The commit of the weights in their hub, "" where they do not come from its cache."""
+        return clip_revision(self._model, self._weights)
 
     @property
     def width(self) -> int:
@@ -87,11 +98,15 @@ class CLIPEncoder:
         with ThreadPoolExecutor() as pool:
             return torch.stack(list(pool.map(lambda path: transform(open_picture(path)), paths)))
 
+    @property
+    def _device(self) -> torch.device:
+        return next(self._loaded.model.parameters()).device
+
     @torch.no_grad()
     def _batches(
         self, items: list[T], read: Callable[[list[T]], Tensor], encode: Callable[[Tensor], Tensor]
     ) -> np.ndarray:
-        device = next(self._loaded.model.parameters()).device
+        device = self._device
 
         def compute(batch: Sequence[T]) -> Tensor:
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
@@ -102,4 +117,7 @@ class CLIPEncoder:
 
     @cached_property
     def _loaded(self) -> OpenCLIP:
-        return load_clip(self._model, self._weights)
+        with clip_within_reach(self._model, self._weights):
+            loaded = load_clip(self._model, self._weights)
+        loaded.model.to("cuda" if torch.cuda.is_available() else "cpu")
+        return loaded

@@ -100,6 +100,15 @@ class Maker(Protocol):
         ...
 
 
+def whole_batches(maker: object, least: int) -> int:
+    """The step of a file: at least so many rows, and whole batches of a model, so that none is cut short by a step.
+
+    On the CPU a model's `batch` is fixed, whatever is asked for; so the steps are too, and a file that is gone on with.
+    """
+    batch = getattr(maker, "batch", 1)
+    return -(-least // batch) * batch
+
+
 def encoded_manifest(
     maker: Maker, items: Sequence[object], shape: tuple[int, ...], dtype: str, source: str = ""
 ) -> Manifest:

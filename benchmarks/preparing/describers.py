@@ -20,12 +20,16 @@ from datasets.batch_size import BatchSize
 from datasets.errors import DataError
 from datasets.model_files import Models, files_print, revision
 from datasets.pictures import open_picture
+from datasets.pretrained import load_pretrained
 
 BATCH = BatchSize(cpu=4, gpu=32)  # pictures at a time; a file of answers grows in such steps
 FLORENCE = "florence2"  # its model_type
 TASKS = ("<OD>", "<DENSE_REGION_CAPTION>")
 TASK_TOKENS, CHAT_TOKENS = 1024, 256  # the longest answer, where the model's own configuration names none
 BEAMS = 3  # as Florence-2's authors decode
+ADVICE = (
+    "name another one with --describer: one that needs code of its own is not run, newer versions of it may do without."
+)
 SIZES = "Florence-2-large-ft: 1.6 GB, MiniCPM-V: up to 16 GB"
 
 
@@ -56,7 +60,7 @@ class Describer(ABC):
     @property
     def step(self) -> int:
         """Pictures at a time."""
-        return self._batch.cpu if _device().type == "cpu" else self._batch.asked or self._batch.gpu
+        return self._batch.size(_device())
 
     @property
     def revision(self) -> str:
@@ -95,18 +99,9 @@ class Describer(ABC):
         """Processor and model; only with code of transformers, never with a model's own."""
         from transformers import AutoModelForImageTextToText, AutoProcessor  # heavy
 
-        device = _device()
-        kind = torch.float32 if device.type == "cpu" else torch.bfloat16
-        try:
-            processor = AutoProcessor.from_pretrained(self.folder, local_files_only=True)
-            model = AutoModelForImageTextToText.from_pretrained(self.folder, local_files_only=True, dtype=kind)
-        except (OSError, ValueError, KeyError, ImportError) as error:
-            raise DataError(
-                f"{self.folder} does not load as a vision-language model of transformers "
-                f"{metadata.version('transformers')} ({str(error).strip().splitlines()[0]}); name another one with "
-                f"--describer: one that needs code of its own is not run, newer versions of it may do without."
-            ) from error
-        return processor, model.to(device).eval()
+        return load_pretrained(
+            self.folder, AutoProcessor, AutoModelForImageTextToText, _device(), "a vision-language model", ADVICE
+        )
 
 
 class Florence(Describer):
@@ -146,7 +141,7 @@ class Chat(Describer):
         prompt = processor.apply_chat_template(asked, add_generation_prompt=True, tokenize=False)
         begins = bool(tokenizer.bos_token) and prompt.startswith(tokenizer.bos_token)
         inputs = processor(
-            images=pictures,
+            images=[[picture] for picture in pictures],  # of each prompt its own: most processors take no flat list
             text=[prompt] * len(pictures),
             padding=True,
             add_special_tokens=not begins,  # never <s> twice

@@ -14,13 +14,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
+from benchmarks.preparing.weight_revisions import backbone_revision, backbone_within_reach
 from datasets.batch import Pixels
 from datasets.batch_size import BatchSize
 from datasets.pixels import PixelReader
-from methods.backbones import TIMM, Backbone, backbone, label
+from methods.backbones import OPEN_CLIP, TIMM, Backbone, backbone, label
 from methods.weights import Asked
 
 BATCH = BatchSize(cpu=32, gpu=256)  # pictures at a time
+LIBRARIES = {TIMM: "timm", OPEN_CLIP: "open_clip_torch"}  # beside torch and torchvision
 ASKED = Asked("--backbone ", "--backbone-weights ")
 NONE = "none"  # --backbone-weights: random ones
 
@@ -32,7 +34,7 @@ class GridExtractor:
     pictures are resized to side × side pixels, whatever their proportions.
     """
 
-    pooling = revision = ""
+    pooling = ""
     fitted = True  # other splits need the same weights
 
     def __init__(self, name: str, weights: str, side: int, cells: int, batch: int | None = None) -> None:
@@ -49,8 +51,18 @@ class GridExtractor:
     @property
     def libraries(self) -> dict[str, str]:
         """Versions of what reads pictures and computes."""
-        used = ("torch", "torchvision", "pillow", *(["timm"] if self._name.startswith(TIMM) else []))
-        return {name: metadata.version(name) for name in used}
+        more = [library for prefix, library in LIBRARIES.items() if self._name.startswith(prefix)]
+        return {name: metadata.version(name) for name in ("torch", "torchvision", "pillow", *more)}
+
+    @property
+    def batch(self) -> int:
+        """Pictures at a time, as long as memory suffices."""
+        return self._batch.size(self._device)
+
+    @cached_property
+    def revision(self) -> str:
+        """The commit of the weights in their hub, "" where they do not come from its cache."""
+        return backbone_revision(self._name, self._weights)
 
     @property
     def width(self) -> int:
@@ -100,6 +112,7 @@ class GridExtractor:
     @cached_property
     def _backbone(self) -> Backbone:
         torch.manual_seed(0)  # for random weights
-        found = backbone(self._name, self._weights, asked=ASKED)
+        with backbone_within_reach(self._name, self._weights):
+            found = backbone(self._name, self._weights, asked=ASKED)
         found.require_side(self.side, "--side ")
         return found.to(self._device).eval()

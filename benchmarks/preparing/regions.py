@@ -6,16 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
-from benchmarks.preparing.content import Content, Product, Target, encoded_manifest, fingerprint, shown
+from benchmarks.preparing.content import Content, Product, Target, encoded_manifest, fingerprint, shown, whole_batches
 from benchmarks.preparing.grid_extractor import GridExtractor
 from datasets.grid import cell_boxes, picture_sizes
 from datasets.manifest import Manifest
 from datasets.pictures import find_pictures
 
-STEP = 256  # pictures
+STEP = 256  # pictures, at least
 
 
 class Regions(Product):
@@ -58,7 +59,11 @@ class Features:
 
     paths: Sequence[Path]
     extractor: GridExtractor
-    step: int = STEP
+
+    @property
+    def step(self) -> int:
+        """Pictures at a time."""
+        return whole_batches(self.extractor, STEP)
 
     @property
     def manifest(self) -> Manifest:
@@ -77,7 +82,7 @@ class Boxes:
 
     paths: Sequence[Path]
     extractor: GridExtractor
-    step: int = STEP
+    step: ClassVar[int] = STEP
 
     @property
     def manifest(self) -> Manifest:
@@ -104,7 +109,7 @@ class Sizes:
 
     paths: Sequence[Path]
     extractor: GridExtractor
-    step: int = STEP
+    step: ClassVar[int] = STEP
 
     @property
     def manifest(self) -> Manifest:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
-from benchmarks.preparing.content import PREPARED, Product, Source, Target, encoded_manifest
+from benchmarks.preparing.content import PREPARED, Product, Source, Target, encoded_manifest, whole_batches
 from benchmarks.preparing.texts import DESCRIPTIONS, descriptions_path, origin, read_descriptions
 from datasets.manifest import Manifest
 from datasets.sentences import SentenceEncoder
 
-STEP = 1024  # texts
+STEP = 1024  # texts, at least
 TEXTS = "descriptions of the images, one a line, a line per image or per caption"
 
 
@@ -54,7 +53,11 @@ class Sentences:
     texts: Sequence[str]
     encoder: SentenceEncoder
     source: str = ""
-    step: ClassVar[int] = STEP
+
+    @property
+    def step(self) -> int:
+        """Texts at a time."""
+        return whole_batches(self.encoder, STEP)
 
     @property
     def manifest(self) -> Manifest:

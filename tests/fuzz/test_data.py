@@ -182,6 +182,7 @@ COCO = {
     "images": [{"id": 7, "file_name": "a.jpg"}, {"id": 8, "file_name": "b.jpg"}],
     "annotations": [{"id": 1, "image_id": 7, "caption": "a dog"}, {"id": 2, "image_id": 8, "caption": "a man"}],
 }
+PAIRS = [{"image_id": 7, "caption": "a dog", "split": "train"}, {"image": "b.jpg", "caption": "a man", "split": "test"}]
 TABLE = b'image,caption,split,image_id\na.jpg,a dog,train,7\nb.jpg,"a man, two dogs",test,8\n'
 
 
@@ -189,6 +190,7 @@ TABLE = b'image,caption,split,image_id\na.jpg,a dog,train,7\nb.jpg,"a man, two d
 @given(
     content=altered(KARPATHY).map(lambda v: json.dumps(v).encode())
     | altered(COCO).map(lambda v: json.dumps(v).encode())
+    | altered(PAIRS).map(lambda v: json.dumps(v).encode())
     | JSON
     | TEXT,
     split=st.sampled_from([None, "train"]),
