@@ -4,6 +4,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -66,7 +67,7 @@ def test_every_method_is_measured_in_every_phase(name):
         assert (one.plain_milliseconds is not None) == options.plain
     assert (found.gallery.images, found.gallery.texts) == (4, 20)
     assert found.gallery.results_seconds > 0
-    assert (found.steps, found.warm_up) == (1, 1)
+    assert (found.steps, found.warm_up) == (1, measure.WARM_UP["cpu"])
     assert found.recipe_hours > 0
     assert found.parameters > 0
 
@@ -244,3 +245,18 @@ def test_it_runs_where_few_packages_are_installed(tmp_path):
     assert done.returncode == 0, done.stderr
     (path,) = (tmp_path / "bench").iterdir()
     assert json.loads(path.read_text())["method"] == "clip"
+
+
+def test_every_path_gets_the_same_batches(monkeypatch):
+    """A step takes as long as the longest caption of its batch: other batches would be another measurement."""
+    settings = []
+    monkeypatch.setattr(measure._Setting, "phase_sets", lambda self: settings.append(self) or [])
+    measure.measure("gpo", dataclasses.replace(TINY, text="bigru"))
+    (setting,) = settings
+    per_epoch = setting.held.n_texts // setting.batch
+    pairs = zip(islice(setting._endless(), per_epoch + 2), setting._one_by_one(), strict=False)
+    for number, (fast, plain) in enumerate(pairs):
+        assert torch.equal(fast.texts.words, plain.texts.words)
+        assert torch.equal(fast.images.regions, plain.images.regions)
+        if number < per_epoch:
+            assert torch.equal(setting._pairs(number).texts.words, fast.texts.words)

@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--precision", default="fp32", help="fp32 or bf16")
     parser.add_argument("--compile", action="store_true", help="torch.compile BERT")
-    parser.add_argument("--steps", type=int, help="to average over; default: 2 on a CPU, else 50")
+    parser.add_argument("--steps", type=int, help="to average over; default: 4 on a CPU, else 50")
     parser.add_argument("--batch", type=int, help="default: 8 on a CPU, else the recipe's")
     parser.add_argument("--images", type=int, help="images of the gallery; default: 20 on a CPU, else all of test")
     parser.add_argument("--no-plain", dest="plain", action="store_false", help="leave the plain path out (slow)")

@@ -8,6 +8,7 @@ import importlib.util
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,9 +46,9 @@ from methods.registry import Entry, find_method, method_names
 VARIANTS = {"clip": "projection", "vsd": "gpo-dagger"}  # that train; of other methods the first
 BERT = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}  # base
 ADAM_BYTES = 7 * 4  # per parameter: weight, gradient and two moments read, weight and moments written, float32
-WARM_UP = {"cpu": 1, "cuda": 10}  # steps before the clock: a GPU's libraries load, its memory grows, code compiles
-STEPS = {"cpu": 2, "cuda": 50}  # on the clock
-PLAIN_STEPS = {"cpu": 1, "cuda": 10}
+WARM_UP = {"cpu": 2, "cuda": 10}  # steps before the clock: a GPU's libraries load, its memory grows, code compiles
+STEPS = {"cpu": 4, "cuda": 50}  # on the clock
+PLAIN_STEPS = {"cpu": 4, "cuda": 10}
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class BenchOptions:
     """What is measured, and how long.
 
     text: recipe = the method's own encoder. steps, batch, images: None = for the device: on a GPU 50 steps, the
-    recipe's batch and the images of the data set's test split, on a CPU 2 steps, 8 pairs and 20 images. plain: measure
+    recipe's batch and the images of the data set's test split, on a CPU 4 steps, 8 pairs and 20 images. plain: measure
     the plain path too. beside: what else runs on the machine.
     """
 
@@ -208,7 +209,7 @@ class _Setting:
         """Times of the path that training takes."""
         stepper = self._stepper(phases, build_optimizer(self.method, self.recipe.optim), self.bf16, method_forward)
         seconds = seconds_per_step(stepper, self._endless(), self.steps, self.warm_up)
-        parts = phase_seconds(stepper, self._pairs, self.steps)
+        parts = phase_seconds(stepper, lambda number: self._pairs(self.warm_up + number), self.steps)
         operations = step_operations(stepper, self._pairs(0))
         trained = sum(p.numel() for group in stepper.optimizer.param_groups for p in group["params"])
         return StepTimes(
@@ -239,28 +240,42 @@ class _Setting:
     def _augmentation(self) -> Augmentation:
         return Augmentation(self.recipe.augment.regions, self.recipe.augment.words)
 
+    def _order(self, epoch: int) -> np.ndarray:
+        """Captions of an epoch: the same for every path, since a step takes as long as its longest caption."""
+        return np.random.default_rng(epoch).permutation(self.held.n_texts)
+
     def _endless(self) -> Iterator[Batch]:
         """Batches as the engine gets them, one epoch after the other."""
-        epoch, pin = 0, self.device.type == "cuda"
-        while True:
+        for epoch in count():
             yield from epoch_batches(
                 self.held, batch_size=self.batch, seed=0, epoch=epoch, augmentation=self._augmentation,
-                sort_by_length=self.recipe.train.sort_by_length, pin=pin,
+                sort_by_length=self.recipe.train.sort_by_length, order=self._order(epoch),
+                pin=self.device.type == "cuda",
             )  # fmt: skip
-            epoch += 1
 
     def _pairs(self, number: int) -> Batch:
-        texts = np.random.default_rng(number).permutation(self.held.n_texts)[: self.batch]
-        batch = self.held.pairs(texts, self._augmentation, Draws(0, number), self.recipe.train.sort_by_length)
+        """One of these batches, by its number; those of the first epoch over and over."""
+        batch = self.held.pairs(
+            self._texts(0, number), self._augmentation, Draws(0, 0), self.recipe.train.sort_by_length
+        )
         return batch.pin() if self.device.type == "cuda" else batch
 
     def _one_by_one(self) -> Iterator[Batch]:
-        epoch = 0
-        while True:
-            texts = np.random.default_rng(epoch).permutation(self.mapped.n_texts)[: self.batch]
-            sort = self.recipe.train.sort_by_length
-            yield reference_batch(self.mapped, texts, self._augmentation, Draws(0, epoch), sort)
-            epoch += 1
+        """The batches of `_endless`, of pairs that are read singly."""
+        for epoch in count():
+            for step in range(self._steps_per_epoch):
+                yield reference_batch(
+                    self.mapped, self._texts(epoch, step), self._augmentation, Draws(0, epoch),
+                    self.recipe.train.sort_by_length,
+                )  # fmt: skip
+
+    @property
+    def _steps_per_epoch(self) -> int:
+        return self.held.n_texts // self.batch
+
+    def _texts(self, epoch: int, step: int) -> np.ndarray:
+        first = step % self._steps_per_epoch * self.batch
+        return self._order(epoch)[first : first + self.batch]
 
 
 def reference_forward(method: Method) -> Forward:

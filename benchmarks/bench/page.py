@@ -33,8 +33,8 @@ STEP_COLUMNS = (
     *PHASES, "peak, GB", "matrix share", "copy share", "recipe",
 )  # fmt: skip
 GALLERY_COLUMNS = (
-    "method", "gallery", "encode, s", "score, s", "score, µs per pair", "rank, ms", "results, ms", "after encoding, s",
-    "sort, ms",
+    "method", "text", "gallery", "encode, s", "score, s", "score, µs per pair", "rank, ms", "results, ms",
+    "after encoding, s", "sort, ms",
 )  # fmt: skip
 Row = tuple[str, ...]
 
@@ -93,10 +93,10 @@ def _rates(record: BenchRecord) -> tuple[float, float]:
 
 
 def _step_rows(record: BenchRecord) -> list[Row]:
-    text = f"{record.text}, compiled" if record.compiled else record.text
     return [
         (
-            record.method, text, str(record.embed_size or ""), str(record.batch), ", ".join(one.phases) or "none",
+            record.method, _text(record), str(record.embed_size or ""), str(record.batch),
+            ", ".join(one.phases) or "none",
             *_step_cells(one), "" if record.peak_bytes is None else f"{record.peak_bytes / 1e9:.1f}",
             f"{100 * one.matrix_share:.0f} %", f"{100 * one.optimiser_copy_share:.0f} %",
             f"{record.recipe_hours:.2f} h, {record.recipe_epochs} epochs",
@@ -121,11 +121,16 @@ def shown_number(value: float) -> str:
     return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}" if value > 0 else "0"
 
 
+def _text(record: BenchRecord) -> str:
+    return f"{record.text}, compiled" if record.compiled else record.text
+
+
 def _gallery_row(record: BenchRecord) -> Row:
     found = record.gallery
     pairs, plain = found.images * found.texts, found.plain_rank_seconds
     return (
         record.method,
+        _text(record),
         f"{found.images:,} x {found.texts:,}",
         f"{found.encode_seconds:.2f}",
         f"{found.score_seconds:.3f}",

@@ -106,7 +106,7 @@ def bench(
     precision: Precision = "fp32",
     compile_: Annotated[bool, typer.Option("--compile", help="torch.compile BERT.")] = False,
     steps: Annotated[
-        int | None, typer.Option(help="Steps to average over; default: 2, on a GPU 50, after ten others.", min=1)
+        int | None, typer.Option(help="Steps to average over; default: 4, on a GPU 50, after some others.", min=1)
     ] = None,
     batch: Annotated[
         int | None, typer.Option(help="Pairs of a step; default: 8, on a GPU the recipe's.", min=2)
