@@ -47,14 +47,14 @@ def choose(asked: str, size: int, device: torch.device, processes: int = 1) -> C
     """The place for `size` bytes of features. asked: device, host, map or auto. Raises RunError where it cannot be."""
     if asked == "map" or (asked == "auto" and device.type == "cpu"):
         why = "as asked" if asked == "map" else "on a CPU the system keeps what is read often"
-        return Choice("map", f"features: {size / 1e9:.2f} GB, memory-mapped ({why})")
+        return Choice("map", f"features: {_shown(size)}, memory-mapped ({why})")
     room = {"device": _room(device, processes), "host": _room(torch.device("cpu"), processes)}
     places: list[Place] = ["device", "host"] if asked == "auto" else [asked]
     for place in places:
         if size <= room[place]:
-            return Choice(place, f"features: {size / 1e9:.2f} GB, {_named(place, device)}, of {_told(room)}")
+            return Choice(place, f"features: {_shown(size)}, {_named(place, device)}, of {_told(room)}")
     if asked == "auto":
-        return Choice("map", f"features: {size / 1e9:.2f} GB, memory-mapped, more than {_told(room)}")
+        return Choice("map", f"features: {_shown(size)}, memory-mapped, more than {_told(room)}")
     raise RunError(
         f"--features {asked}: the features of this run take {size / 1e9:.1f} GB, and {room[asked] / 1e9:.1f} GB can be "
         f"spared there; use --precision bf16 (half the size of float32), or --features auto."
@@ -69,6 +69,10 @@ def _bytes(split: Split) -> int:
 def _room(device: torch.device, processes: int) -> int:
     """Bytes that features may take there; the memory of the host is for all processes together."""
     return int(SHARE * free_memory(device)) // (processes if device.type == "cpu" else 1)
+
+
+def _shown(size: int) -> str:
+    return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
 
 
 def _named(place: Place, device: torch.device) -> str:

@@ -31,6 +31,7 @@ def expected_memory(job: Job) -> dict[str, int]:
         return {"weights": weights, **_similarities(test)}
     return {
         "weights, gradients, optimiser": weights + 3 * trained,  # Adam keeps two moments
+        "the copy that is written as a checkpoint, in host memory": weights + 2 * trained,
         f"activations of {size} pairs": _activations(method, job, size),
         "a batch": size * _batch_bytes(job) // MORE,
         **_similarities(test),
