@@ -61,7 +61,7 @@ def transfer(results: Results = Path("results")) -> None:
 
 @command(epilog="Example:  python harness.py study gpo-pooling")
 def study(
-    name: Annotated[str, typer.Argument(help="gpo-pooling: can GPO imitate known poolings? Without data, 2 minutes.")],
+    name: Annotated[str, typer.Argument(help="gpo-pooling: can GPO imitate known poolings? Without data, 3 minutes.")],
     results: Results = Path("results"),
 ) -> None:
     """Run a study that needs no data set; file its numbers under results/studies/ and write results/STUDIES.md."""
