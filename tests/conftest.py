@@ -1,14 +1,19 @@
 """What several test files share."""
 
 import os
+import tempfile
+from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports the hub's client: tests never ask the network
 
 import pytest
 from accelerate.state import AcceleratorState
+from hypothesis.configuration import set_hypothesis_home_dir
 from rich.console import Console
 
 from tests.models import save_tiny_bert, save_tiny_clip, save_tiny_florence, save_tiny_llava
+
+set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "itm-harness-hypothesis")  # else it writes into the checkout
 
 
 @pytest.fixture(scope="session")
