@@ -1,44 +1,11 @@
-"""The command line of the image-text-matching harness. Its commands are in benchmarks/commands/."""
+"""The command line from a checkout: what `itm` runs once the package is installed."""
 
-from __future__ import annotations
+import sys
+from pathlib import Path
 
-import errno
+sys.path[:] = [path for path in sys.path if Path(path or ".").resolve() != Path(__file__).resolve().parent]
 
-import typer
-
-from benchmarks.commands import data, known, measure, records, tables, train
-from benchmarks.commands.shown import stop_with
-from benchmarks.errors import RunError
-from benchmarks.interrupt import Interrupted
-from datasets.errors import DataError
-from methods.errors import MethodError
-
-app = typer.Typer(
-    help="Train, measure and compare image-text-matching methods under one protocol.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    rich_markup_mode="rich",
-)
-for group in (train, measure, tables, records, data, known):
-    app.add_typer(group.app)
-
-
-def main() -> None:
-    """Run a command. Bad input ends with one sentence and exit code 2, a stop on request with 130."""
-    try:
-        app()
-    except (DataError, MethodError, RunError) as error:
-        stop_with(str(error), 2)
-    except Interrupted:
-        stop_with("stopped, everything is saved; the same command (without --fresh or --force) goes on from here.", 130)
-    except KeyboardInterrupt:
-        stop_with("stopped; the same command (without --fresh or --force) goes on from what is saved.", 130)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
-            raise
-        stop_with(f"{error.filename or 'a file'} cannot be written: {error.strerror}; make room or use --output.", 2)
-
+from itm_harness.benchmarks.commands.app import main  # noqa: E402 - from here `import datasets` never finds ours
 
 if __name__ == "__main__":
     main()

@@ -1,1 +1,3 @@
-"""Readers of precomputed features and captions, and the embedded demo data set."""
+"""Readers of data sets, a YAML each, in rooms.
+Imports neither methods nor benchmarks.
+"""

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datasets.draws import Draws, Stream
-from datasets.text import UNTOUCHED, Tokens
+from itm_harness.datasets.draws import Draws, Stream
+from itm_harness.datasets.text.tokens import UNTOUCHED, Tokens
 
 MASKED, REPLACED = 0.5, 0.6  # of the touched words: 50 % masked, 10 % replaced, 40 % removed
 

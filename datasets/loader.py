@@ -11,11 +11,11 @@ from typing import Literal, TypeVar
 import numpy as np
 from torch import Tensor
 
-from datasets.augment import Augmentation
-from datasets.batch import Batch, ImageBatch, TensorFields, TextBatch
-from datasets.draws import Draws
-from datasets.errors import DataError
-from datasets.precomp import Split
+from itm_harness.datasets.augment import Augmentation
+from itm_harness.datasets.batch import Batch, ImageBatch, TensorFields, TextBatch
+from itm_harness.datasets.draws import Draws
+from itm_harness.datasets.errors import DataError
+from itm_harness.datasets.precomp import Split
 
 ORDER = 1  # key of the random numbers that shuffle
 T = TypeVar("T", bound=TensorFields)

@@ -12,19 +12,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datasets.arrays import Packed, open_array, require_float
-from datasets.augment import Augmentation, augment_words, keep_regions
-from datasets.batch import Batch, CLIPTokens, ImageBatch, Inputs, TextBatch, WordPieces, Words
-from datasets.captions import Layout, read_layout
-from datasets.contents import array_hash, lines_hash
-from datasets.draws import Draws, Stream
-from datasets.errors import DataError
-from datasets.pictures import find_pictures
-from datasets.pixels import CUTS, PixelReader
-from datasets.regions import HeldRegions, MappedRegions
-from datasets.sidecars import PairsSidecar, Sidecar, find_sidecar, missing_sentence, open_sidecar, sidecar_missing
-from datasets.spec import DatasetSpec, find_spec
-from datasets.text import (
+from itm_harness.datasets.augment import Augmentation, augment_words, keep_regions
+from itm_harness.datasets.batch import Batch, CLIPTokens, ImageBatch, Inputs, TextBatch, WordPieces, Words
+from itm_harness.datasets.draws import Draws, Stream
+from itm_harness.datasets.errors import DataError
+from itm_harness.datasets.files.arrays import Packed, open_array, require_float
+from itm_harness.datasets.files.contents import array_hash, lines_hash
+from itm_harness.datasets.pictures.folder import find_pictures
+from itm_harness.datasets.pictures.pixels import CUTS, PixelReader
+from itm_harness.datasets.regions import HeldRegions, MappedRegions
+from itm_harness.datasets.sidecars import (
+    PairsSidecar,
+    Sidecar,
+    find_sidecar,
+    missing_sentence,
+    open_sidecar,
+    sidecar_missing,
+)
+from itm_harness.datasets.spec import DatasetSpec, find_spec
+from itm_harness.datasets.text.captions import Layout, read_layout
+from itm_harness.datasets.text.tokens import (
     CLIPTokenizer,
     SplitWords,
     Tokenizer,
@@ -49,7 +56,7 @@ def open_dataset(name_or_yaml: str, data_root: Path | None = None) -> Dataset:
     spec = find_spec(name_or_yaml)
     root = root_folder(data_root)
     if spec.generated and not (root / spec.name / "precomp").is_dir():
-        from datasets.demo import ensure_demo  # draws pictures: only where demo is used
+        from itm_harness.datasets.demo.make import ensure_demo  # draws pictures: only where demo is used
 
         root = ensure_demo()
     return Dataset(spec, _find_folder(spec, root), root)

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datasets.arrays import Packed, first_non_finite, gather_regions
-from datasets.errors import DataError
+from itm_harness.datasets.errors import DataError
+from itm_harness.datasets.files.arrays import Packed, first_non_finite, gather_regions
 
 CHUNK = 256  # images that are read at once when a split is loaded
 

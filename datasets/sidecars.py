@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datasets.arrays import Packed, announce, first_non_finite, open_array, to_tensor, view_rows
-from datasets.captions import Layout
-from datasets.contents import array_hash
-from datasets.errors import DataError
-from datasets.json_file import read_json
-from datasets.spec import DatasetSpec, SidecarSpec
-from datasets.text import ragged_positions
+from itm_harness.datasets.errors import DataError
+from itm_harness.datasets.files.arrays import Packed, announce, first_non_finite, open_array, to_tensor, view_rows
+from itm_harness.datasets.files.contents import array_hash
+from itm_harness.datasets.files.json_file import read_json
+from itm_harness.datasets.spec import DatasetSpec, SidecarSpec
+from itm_harness.datasets.text.captions import Layout
+from itm_harness.datasets.text.tokens import ragged_positions
 
 IN_PICTURE = 1.5  # corners above this are pixels, not shares of the picture
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from datasets.errors import DataError
+from itm_harness.datasets.errors import DataError
 
 FOLDER = Path(__file__).parent
 EVERY_SPLIT = "*"

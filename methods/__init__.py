@@ -1,1 +1,3 @@
-"""Image-text-matching methods: one file each, beside the parts they share."""
+"""Image-text-matching methods: a file each, what they share in rooms, recipes/.
+May import the batch types of datasets/batch.py and nothing else of this project.
+"""

@@ -9,20 +9,20 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from datasets.batch import Batch, DataSizes, ImageBatch, Inputs, TextBatch
-from methods.base import EmbeddingMethod, Group, MethodConfig, Progress, Terms, dot_products
-from methods.errors import MethodError
-from methods.graph_convolution import ConvolvedGraph
-from methods.guided_encoder import Fusion, GuidedEncoder, Side
-from methods.losses import same_image
-from methods.momentum import KeyQueues, follow, info_nce, key_encoder
-from methods.normalise import l2norm
-from methods.official import TEXT_TENSORS, Official, Tensors, region_tensors, region_values, text_values
-from methods.prototypes import swapped_prediction
-from methods.regions import RegionProjection
-from methods.registry import register
-from methods.text_encoders import text_encoder
-from methods.triplet import Choice, TripletLoss, draw_negatives
+from itm_harness.datasets.batch import Batch, DataSizes, ImageBatch, Inputs, TextBatch
+from itm_harness.methods.base import EmbeddingMethod, Group, MethodConfig, Progress, Terms, dot_products
+from itm_harness.methods.encoders.guided_encoder import Fusion, GuidedEncoder, Side
+from itm_harness.methods.encoders.regions import RegionProjection
+from itm_harness.methods.encoders.text_encoders import text_encoder
+from itm_harness.methods.errors import MethodError
+from itm_harness.methods.graphs.graph_convolution import ConvolvedGraph
+from itm_harness.methods.losses.hinge import same_image
+from itm_harness.methods.losses.momentum import KeyQueues, follow, info_nce, key_encoder
+from itm_harness.methods.losses.prototypes import swapped_prediction
+from itm_harness.methods.losses.triplet import Choice, TripletLoss, draw_negatives
+from itm_harness.methods.official import TEXT_TENSORS, Official, Tensors, region_tensors, region_values, text_values
+from itm_harness.methods.parts.normalise import l2norm
+from itm_harness.methods.registry import register
 
 CLIP_IMAGES, CLIP_TEXTS = "clip_images", "clip_texts"  # sidecars: raw vectors of a frozen CLIP, not augmented
 

@@ -11,13 +11,13 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from datasets.batch import Batch, DataSizes, ImageBatch, Inputs, TextBatch, TrainingSplit
-from methods.errors import MethodError
-from methods.gather import gather_batch, own_draws, processes
-from methods.losses import diagonal, hinge_loss
-from methods.official import Official
-from methods.precision import at_least_float32
-from methods.text_encoders import TextConfig
+from itm_harness.datasets.batch import Batch, DataSizes, ImageBatch, Inputs, TextBatch, TrainingSplit
+from itm_harness.methods.encoders.text_encoders import TextConfig
+from itm_harness.methods.errors import MethodError
+from itm_harness.methods.losses.hinge import diagonal, hinge_loss
+from itm_harness.methods.official import Official
+from itm_harness.methods.parts.gather import gather_batch, own_draws, processes
+from itm_harness.methods.parts.precision import at_least_float32
 
 Terms = dict[str, Tensor]
 

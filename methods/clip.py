@@ -11,13 +11,13 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from datasets.batch import CLIPTokens, DataSizes, ImageBatch, Inputs, TextBatch
-from methods.base import EmbeddingMethod, Group, MethodConfig, Progress, Terms, dot_products
-from methods.clip_tower import CLIPTower, TowerConfig
-from methods.errors import MethodError
-from methods.losses import same_image
-from methods.normalise import l2norm
-from methods.registry import register
+from itm_harness.datasets.batch import CLIPTokens, DataSizes, ImageBatch, Inputs, TextBatch
+from itm_harness.methods.base import EmbeddingMethod, Group, MethodConfig, Progress, Terms, dot_products
+from itm_harness.methods.encoders.clip_tower import CLIPTower, TowerConfig
+from itm_harness.methods.errors import MethodError
+from itm_harness.methods.losses.hinge import same_image
+from itm_harness.methods.parts.normalise import l2norm
+from itm_harness.methods.registry import register
 
 IMAGES, TEXTS = "clip_images", "clip_texts"  # sidecars
 LARGEST_SCALE = 100.0  # of the similarities in the loss, as in the paper (section 2.5)

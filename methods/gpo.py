@@ -7,17 +7,17 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from datasets.batch import ImageBatch, Inputs, TextBatch
-from methods.base import EmbeddingMethod, Group, MethodConfig, Progress, Terms, dot_products
-from methods.errors import MethodError
-from methods.grid import GridConfig, GridEncoder
-from methods.losses import MARGIN, diagonal, hinge_costs
-from methods.normalise import l2norm
-from methods.official import TEXT_TENSORS, Official, Tensors, region_tensors, region_values, text_values
-from methods.pooling import PoolingName, pooling
-from methods.regions import RegionProjection, xavier
-from methods.registry import register
-from methods.text_encoders import text_encoder
+from itm_harness.datasets.batch import ImageBatch, Inputs, TextBatch
+from itm_harness.methods.base import EmbeddingMethod, Group, MethodConfig, Progress, Terms, dot_products
+from itm_harness.methods.encoders.grid import GridConfig, GridEncoder
+from itm_harness.methods.encoders.pooling import PoolingName, pooling
+from itm_harness.methods.encoders.regions import RegionProjection, xavier
+from itm_harness.methods.encoders.text_encoders import text_encoder
+from itm_harness.methods.errors import MethodError
+from itm_harness.methods.losses.hinge import MARGIN, diagonal, hinge_costs
+from itm_harness.methods.official import TEXT_TENSORS, Official, Tensors, region_tensors, region_values, text_values
+from itm_harness.methods.parts.normalise import l2norm
+from itm_harness.methods.registry import register
 
 
 class GPOConfig(MethodConfig):

@@ -12,18 +12,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from datasets.batch import Batch, ImageBatch, Inputs, TextBatch, WordPieces, Words
-from methods.base import Encoded, Method, MethodConfig, Progress, Ragged, Terms
-from methods.errors import MethodError
-from methods.gather import gather_batch, own_rows
-from methods.losses import MARGIN, diagonal, hinge_costs
-from methods.matching import Blocks, Nodes, gather_rows, match_blocks
-from methods.matching_graphs import TextualGraph, VisualGraph, dependency_adjacency, word_edges
-from methods.memory import chunk_size
-from methods.normalise import l2norm
-from methods.official import TEXT_TENSORS, Official, Tensors, region_values, text_values
-from methods.registry import register
-from methods.text_encoders import TextConfig, text_encoder, valid_positions
+from itm_harness.datasets.batch import Batch, ImageBatch, Inputs, TextBatch, WordPieces, Words
+from itm_harness.methods.base import Encoded, Method, MethodConfig, Progress, Ragged, Terms
+from itm_harness.methods.encoders.text_encoders import TextConfig, text_encoder, valid_positions
+from itm_harness.methods.errors import MethodError
+from itm_harness.methods.graphs.matching import Blocks, Nodes, gather_rows, match_blocks
+from itm_harness.methods.graphs.matching_graphs import TextualGraph, VisualGraph, dependency_adjacency, word_edges
+from itm_harness.methods.losses.hinge import MARGIN, diagonal, hinge_costs
+from itm_harness.methods.official import TEXT_TENSORS, Official, Tensors, region_values, text_values
+from itm_harness.methods.parts.gather import gather_batch, own_rows
+from itm_harness.methods.parts.memory import chunk_size
+from itm_harness.methods.parts.normalise import l2norm
+from itm_harness.methods.registry import register
 
 WORKING_BYTES = {"cpu": 24 << 20, "cuda": 4 << 30}  # of one chunk of pairs; on a CPU as much as its cache holds
 KEPT_BYTES = {"cpu": 2 << 30, "cuda": 32 << 30}  # of all chunks of a training step; beyond it they are recomputed

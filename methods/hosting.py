@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from methods.base import MethodConfig
-from methods.recipe import ENGINE_SECTIONS, Recipe, flatten, resolve
-from methods.registry import Entry
+from itm_harness.methods.base import MethodConfig
+from itm_harness.methods.recipe import ENGINE_SECTIONS, Recipe, flatten, resolve
+from itm_harness.methods.registry import Entry
 
 AT_THE_TOP = (*ENGINE_SECTIONS, "phases", *MethodConfig.model_fields)  # the rest of a host's recipe stands in `host`
 

@@ -9,18 +9,18 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from datasets.batch import Batch, ImageBatch, TextBatch
-from methods.base import EmbeddingMethod, Group, MethodConfig, Progress, Terms, dot_products
-from methods.errors import MethodError
-from methods.fragments import FragmentEncoder
-from methods.instance_graph import Attends, InstanceGraph
-from methods.losses import MARGIN, diagonal, hinge_loss, same_image
-from methods.normalise import l2norm
-from methods.official import TEXT_TENSORS, Official, Tensors, region_tensors, region_values, text_values
-from methods.regions import RegionProjection
-from methods.registry import register
-from methods.text_encoders import text_encoder
-from methods.triplet import Choice, TripletLoss, draw_negatives
+from itm_harness.datasets.batch import Batch, ImageBatch, TextBatch
+from itm_harness.methods.base import EmbeddingMethod, Group, MethodConfig, Progress, Terms, dot_products
+from itm_harness.methods.encoders.fragments import FragmentEncoder
+from itm_harness.methods.encoders.regions import RegionProjection
+from itm_harness.methods.encoders.text_encoders import text_encoder
+from itm_harness.methods.errors import MethodError
+from itm_harness.methods.graphs.instance_graph import Attends, InstanceGraph
+from itm_harness.methods.losses.hinge import MARGIN, diagonal, hinge_loss, same_image
+from itm_harness.methods.losses.triplet import Choice, TripletLoss, draw_negatives
+from itm_harness.methods.official import TEXT_TENSORS, Official, Tensors, region_tensors, region_values, text_values
+from itm_harness.methods.parts.normalise import l2norm
+from itm_harness.methods.registry import register
 
 LossName = Literal["trip", "hinge"]
 

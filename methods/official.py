@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from methods.errors import MethodError
+from itm_harness.methods.errors import MethodError
 
 if TYPE_CHECKING:
-    from methods.base import Method, MethodConfig
+    from itm_harness.methods.base import Method, MethodConfig
 
 DATA_PARALLEL = "module."  # what DataParallel puts before every name
 HEAD_SIZE = 64  # of an attention head in every published BERT

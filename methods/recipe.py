@@ -16,8 +16,8 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from methods.base import Method, MethodConfig
-from methods.errors import MethodError
+from itm_harness.methods.base import Method, MethodConfig
+from itm_harness.methods.errors import MethodError
 
 
 class Section(BaseModel):

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from methods.errors import MethodError
+from itm_harness.methods.errors import MethodError
 
 RECIPES = Path(__file__).parent / "recipes"
 # Methods are known by their recipes: a new one is a file here and a YAML there.
-SHIPPED = {path.stem: f"methods.{path.stem}" for path in sorted(RECIPES.glob("*.yaml"))}
+SHIPPED = {path.stem: f"itm_harness.methods.{path.stem}" for path in sorted(RECIPES.glob("*.yaml"))}
 
 _registered: dict[str, type] = {}
 M = TypeVar("M", bound=type)
@@ -74,7 +74,7 @@ def find_method(name: str, variant: str | None = None) -> Entry:
 
 def _shipped(name: str) -> Entry:
     if name not in SHIPPED:
-        from methods.recipe import nearest
+        from itm_harness.methods.recipe import nearest
 
         raise MethodError(
             f"unknown method '{name}'{nearest(name, list(SHIPPED))}; known: {', '.join(SHIPPED)}; "

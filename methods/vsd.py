@@ -12,17 +12,17 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from torch import Tensor
 
-from datasets.batch import Batch, DataSizes, ImageBatch, Inputs, TextBatch, TrainingSplit
-from methods.base import EmbeddingMethod, Group, Method, MethodConfig, Progress, Terms, dot_products
-from methods.errors import MethodError
-from methods.kmeans import kmeans, unchanged
-from methods.losses import MARGIN, hinge_loss, same_image
-from methods.normalise import l2norm
-from methods.official import Official, Tensors
-from methods.pca import PCA
-from methods.prototypes import ITERATIONS, swapped_prediction
-from methods.registry import register
-from methods.triplet import Choice, draw_negatives, triplet_loss
+from itm_harness.datasets.batch import Batch, DataSizes, ImageBatch, Inputs, TextBatch, TrainingSplit
+from itm_harness.methods.base import EmbeddingMethod, Group, Method, MethodConfig, Progress, Terms, dot_products
+from itm_harness.methods.encoders.pca import PCA
+from itm_harness.methods.errors import MethodError
+from itm_harness.methods.losses.hinge import MARGIN, hinge_loss, same_image
+from itm_harness.methods.losses.kmeans import kmeans, unchanged
+from itm_harness.methods.losses.prototypes import ITERATIONS, swapped_prediction
+from itm_harness.methods.losses.triplet import Choice, draw_negatives, triplet_loss
+from itm_harness.methods.official import Official, Tensors
+from itm_harness.methods.parts.normalise import l2norm
+from itm_harness.methods.registry import register
 
 # Shipped methods that have variants here, clip also fine-tuned; any other embedding method is named by hand.
 HOSTS = ("gpo", "hrem", "clip", "clip-finetune")

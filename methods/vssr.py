@@ -8,22 +8,22 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from datasets.batch import Batch, DataSizes, ImageBatch, Inputs, TextBatch
-from methods.base import Encoded, Group, Method, MethodConfig, Progress, Ragged, Terms, dot_products
-from methods.codings import TEMPERATURE as CODING_TEMPERATURE
-from methods.codings import CodingName, CodingPooling, FragmentSimilarity
-from methods.contrastive import MARGIN as SPECIFICITY_MARGIN
-from methods.contrastive import TEMPERATURE, joint_contrastive_loss, specificity_loss
-from methods.errors import MethodError
-from methods.graph_attention import EntityGraphs, GraphAttention
-from methods.losses import MARGIN, diagonal, hinge_loss, same_image
-from methods.normalise import l2norm
-from methods.official import TEXT_TENSORS, Official, Tensors, region_tensors, region_values, text_values
-from methods.pooling import GPOPooling
-from methods.regions import RegionProjection
-from methods.registry import register
-from methods.text_encoders import text_encoder, valid_positions
-from methods.triplet import Choice, draw_negatives, triplet_loss
+from itm_harness.datasets.batch import Batch, DataSizes, ImageBatch, Inputs, TextBatch
+from itm_harness.methods.base import Encoded, Group, Method, MethodConfig, Progress, Ragged, Terms, dot_products
+from itm_harness.methods.encoders.pooling import GPOPooling
+from itm_harness.methods.encoders.regions import RegionProjection
+from itm_harness.methods.encoders.text_encoders import text_encoder, valid_positions
+from itm_harness.methods.errors import MethodError
+from itm_harness.methods.graphs.codings import TEMPERATURE as CODING_TEMPERATURE
+from itm_harness.methods.graphs.codings import CodingName, CodingPooling, FragmentSimilarity
+from itm_harness.methods.graphs.graph_attention import EntityGraphs, GraphAttention
+from itm_harness.methods.losses.contrastive import MARGIN as SPECIFICITY_MARGIN
+from itm_harness.methods.losses.contrastive import TEMPERATURE, joint_contrastive_loss, specificity_loss
+from itm_harness.methods.losses.hinge import MARGIN, diagonal, hinge_loss, same_image
+from itm_harness.methods.losses.triplet import Choice, draw_negatives, triplet_loss
+from itm_harness.methods.official import TEXT_TENSORS, Official, Tensors, region_tensors, region_values, text_values
+from itm_harness.methods.parts.normalise import l2norm
+from itm_harness.methods.registry import register
 
 ENTITY_MARGIN = 0.05  # in force in the released code, whatever it is given
 CUTOFFS = {"f30k": 1.7, "coco": 1.9}  # fixed per data set in the released code

@@ -11,7 +11,7 @@ from accelerate.state import AcceleratorState
 from hypothesis.configuration import set_hypothesis_home_dir
 from rich.console import Console
 
-from tests.models import save_tiny_bert, save_tiny_clip, save_tiny_florence, save_tiny_llava
+from itm_tests.models import save_tiny_bert, save_tiny_clip, save_tiny_florence, save_tiny_llava
 
 set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "itm-harness-hypothesis")  # else it writes into the checkout
 
@@ -43,7 +43,7 @@ def tiny_llava(tmp_path_factory):
 @pytest.fixture
 def accelerator():
     """accelerate on the CPU; its process-wide state is reset, so that every test may choose a precision."""
-    from benchmarks.engine import make_accelerator
+    from itm_harness.benchmarks.training.engine import make_accelerator
 
     AcceleratorState._reset_state(reset_partial_state=True)
     yield make_accelerator("cpu", "fp32")

@@ -6,14 +6,14 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
-from benchmarks.engine import make_accelerator
-from benchmarks.job import RunOptions
-from benchmarks.protocol import evaluate_matrix, top_items
-from benchmarks.run import run
-from methods.gru import mean_of_directions
-from methods.text_encoders import BiGRUEncoder
-from tests.small_trainings import RUNS, STEPS, train
-from tests.trees import write_f30k
+from itm_harness.benchmarks.protocol.ranks import evaluate_matrix, top_items
+from itm_harness.benchmarks.runs.job import RunOptions
+from itm_harness.benchmarks.runs.run import run
+from itm_harness.benchmarks.training.engine import make_accelerator
+from itm_harness.methods.encoders.gru import mean_of_directions
+from itm_harness.methods.encoders.text_encoders import BiGRUEncoder
+from itm_tests.small_trainings import RUNS, STEPS, train
+from itm_tests.trees import write_f30k
 
 DEVICE = "cuda"
 pytestmark = pytest.mark.cuda

@@ -3,7 +3,8 @@
 import ast
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from itm_tests.places import ROOT
+
 PACKAGES = ("methods", "datasets", "benchmarks")
 
 
@@ -25,7 +26,9 @@ def test_methods_import_nothing_of_datasets_but_the_batch_types():
     for path in modules("methods"):
         for name in imported(path):
             assert not name.startswith(("benchmarks", "harness")), f"{path} imports {name}"
-            assert not name.startswith("datasets") or name.startswith("datasets.batch"), f"{path} imports {name}"
+            assert not name.startswith("datasets") or name.startswith("itm_harness.datasets.batch"), (
+                f"{path} imports {name}"
+            )
 
 
 def test_datasets_import_neither_methods_nor_benchmarks():

@@ -1,13 +1,13 @@
 """What README shows works as it stands."""
 
 import re
-from pathlib import Path
 
-from benchmarks.job import RunOptions
-from benchmarks.run import run
-from tests.trees import write_f30k
+from itm_harness.benchmarks.runs.job import RunOptions
+from itm_harness.benchmarks.runs.run import run
+from itm_tests.places import ROOT
+from itm_tests.trees import write_f30k
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def block(language: str, containing: str) -> str:

@@ -1,1 +1,3 @@
-"""Ablations: sets of changed recipes, one YAML file per method, run where they are missing and put into tables."""
+"""Ablation sets (one YAML a method), their missing runs and ABLATIONS.md.
+May import the rooms from leaderboard downwards.
+"""

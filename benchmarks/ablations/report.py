@@ -10,16 +10,24 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.ablations.runs import may_stand_in_tables
-from benchmarks.ablations.sets import RECALLS, AblationRow, AblationSet, AblationTable, has_recipe, read_set, set_names
-from benchmarks.atomic import write_whole
-from benchmarks.formats import markdown
-from benchmarks.leaderboard import read_runs
-from benchmarks.records import Metrics, Record
-from benchmarks.rows import MARKS, Row, Run, make_rows, on_one_test_set, short
-from benchmarks.statistics import Comparison, compare
-from benchmarks.tables import Column, Interval, Page, Section, Table
-from methods.errors import MethodError
+from itm_harness.benchmarks.ablations.runs import may_stand_in_tables
+from itm_harness.benchmarks.ablations.sets import (
+    RECALLS,
+    AblationRow,
+    AblationSet,
+    AblationTable,
+    has_recipe,
+    read_set,
+    set_names,
+)
+from itm_harness.benchmarks.analysis.statistics import Comparison, compare
+from itm_harness.benchmarks.common.atomic import write_whole
+from itm_harness.benchmarks.leaderboard.build import read_runs
+from itm_harness.benchmarks.leaderboard.formats import markdown
+from itm_harness.benchmarks.leaderboard.rows import MARKS, Row, Run, make_rows, on_one_test_set, short
+from itm_harness.benchmarks.leaderboard.tables import Column, Interval, Page, Section, Table
+from itm_harness.benchmarks.records.store import Metrics, Record
+from itm_harness.methods.errors import MethodError
 
 TITLE = "Ablations"
 SOURCE = "Made from the records by `python harness.py ablate`; do not edit."

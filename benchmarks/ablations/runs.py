@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 from accelerate import Accelerator
 from rich.console import Console
 
-from benchmarks.ablations.sets import AblationRow, AblationSet, has_recipe
-from benchmarks.errors import RunError
-from benchmarks.job import Job, RunOptions, portable
-from benchmarks.provenance import method_code_hash
-from benchmarks.ready import jobs_to_train
-from benchmarks.records import Record
-from benchmarks.rows import NEVER_SHOWN
-from benchmarks.run import run
-from datasets.spec import find_spec
-from methods.registry import find_method
+from itm_harness.benchmarks.ablations.sets import AblationRow, AblationSet, has_recipe
+from itm_harness.benchmarks.common.errors import RunError
+from itm_harness.benchmarks.leaderboard.rows import NEVER_SHOWN
+from itm_harness.benchmarks.records.code_hash import method_code_hash
+from itm_harness.benchmarks.records.store import Record
+from itm_harness.benchmarks.runs.job import Job, RunOptions, portable
+from itm_harness.benchmarks.runs.ready import jobs_to_train
+from itm_harness.benchmarks.runs.run import run
+from itm_harness.datasets.spec import find_spec
+from itm_harness.methods.registry import find_method
 
 
 @dataclass(frozen=True)

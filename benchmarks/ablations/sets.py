@@ -1,7 +1,7 @@
 """Ablation sets: which changes of a method's recipe stand beside each other, and what the paper printed for them.
 
 A set is `benchmarks/ablations/<method>.yaml`: tables of rows. A row is a label, a variant, overrides as --set takes
-them, and where a paper has the row its printed numbers, which are read from benchmarks/published/ by the label.
+them, and where a paper has the row its printed numbers, which are read from leaderboard/published/ by the label.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from benchmarks.errors import RunError
-from benchmarks.job import portable
-from benchmarks.records import Record
-from datasets.spec import nearest
-from methods.hosting import resolve_entry
-from methods.recipe import flatten
-from methods.registry import find_method
+from itm_harness.benchmarks.common.errors import RunError
+from itm_harness.benchmarks.records.store import Record
+from itm_harness.benchmarks.runs.job import portable
+from itm_harness.datasets.spec import nearest
+from itm_harness.methods.hosting import resolve_entry
+from itm_harness.methods.recipe import flatten
+from itm_harness.methods.registry import find_method
 
 FOLDER = Path(__file__).parent
-PUBLISHED = FOLDER.parent / "published"
+PUBLISHED = FOLDER.parent / "leaderboard" / "published"
 RECALLS = tuple(f"{direction}_r{k}" for direction in ("i2t", "t2i") for k in (1, 5, 10))
 FILLED_BY_DATA = ("_dim", "_size")  # ends of keys that a recipe may leave open until the data is known
 

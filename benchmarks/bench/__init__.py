@@ -1,1 +1,3 @@
-"""Time and memory of every method on synthetic data in the shapes of real data sets (`bench`)."""
+"""Time and memory of training steps and galleries, and BENCHMARKS.md.
+May import the rooms from runs downwards.
+"""

@@ -1,6 +1,6 @@
 """`bench` where only what it measures is installed: torch, transformers, numpy, pydantic, pyyaml, psutil and pillow.
 
-python -m benchmarks.bench --device cuda --output results
+python -m itm_harness.benchmarks.bench --device cuda --output results
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks.bench.measure import BenchOptions, chosen_methods, measure
-from benchmarks.bench.page import shown_number
-from benchmarks.bench.record import write_bench
-from benchmarks.errors import RunError
-from methods.errors import MethodError
+from itm_harness.benchmarks.bench.measure import BenchOptions, chosen_methods, measure
+from itm_harness.benchmarks.bench.page import shown_number
+from itm_harness.benchmarks.bench.record import write_bench
+from itm_harness.benchmarks.common.errors import RunError
+from itm_harness.methods.errors import MethodError
 
 
 def main() -> None:
     """Measure, print a line per method, store the records."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.bench", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m itm_harness.benchmarks.bench", description=__doc__.split("\n")[0])
     parser.add_argument("--method", default="", help="methods with commas; default: all")
     parser.add_argument("--dataset", default="f30k", help="f30k or coco, whose shapes are imitated")
     parser.add_argument("--text", default="recipe", help="recipe, bert or bigru")

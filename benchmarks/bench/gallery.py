@@ -9,13 +9,13 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from benchmarks.bench.rates import synchronise
-from benchmarks.evaluate import encode_gallery, similarity_matrix
-from benchmarks.protocol import evaluate_matrix
-from benchmarks.references.ranks import reference_ranks
-from benchmarks.scoring import benchmark_results
-from datasets.precomp import Split
-from methods.base import Method
+from itm_harness.benchmarks.bench.rates import synchronise
+from itm_harness.benchmarks.bench.references.ranks import reference_ranks
+from itm_harness.benchmarks.protocol.evaluate import encode_gallery, similarity_matrix
+from itm_harness.benchmarks.protocol.ranks import evaluate_matrix
+from itm_harness.benchmarks.protocol.scoring import benchmark_results
+from itm_harness.datasets.precomp import Split
+from itm_harness.methods.base import Method
 
 BATCH = 256
 

@@ -15,12 +15,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from benchmarks import provenance
-from benchmarks.bench.gallery import GalleryTimes, time_gallery
-from benchmarks.bench.rates import copy_rate, matrix_rate
-from benchmarks.bench.record import BenchRecord, GalleryRecord, StepTimes
-from benchmarks.bench.shapes import SHAPES
-from benchmarks.bench.steps import (
+from itm_harness.benchmarks.bench.gallery import GalleryTimes, time_gallery
+from itm_harness.benchmarks.bench.rates import copy_rate, matrix_rate
+from itm_harness.benchmarks.bench.record import BenchRecord, GalleryRecord, StepTimes
+from itm_harness.benchmarks.bench.references.batches import reference_batch
+from itm_harness.benchmarks.bench.shapes import SHAPES
+from itm_harness.benchmarks.bench.steps import (
     Forward,
     Stepper,
     method_forward,
@@ -28,20 +28,20 @@ from benchmarks.bench.steps import (
     seconds_per_step,
     step_operations,
 )
-from benchmarks.bench.synthetic import SyntheticSizes, synthetic_split
-from benchmarks.compilation import compile_encoders
-from benchmarks.errors import RunError
-from benchmarks.optimiser import build_optimizer
-from benchmarks.references.batches import reference_batch
-from datasets.augment import Augmentation
-from datasets.batch import Batch
-from datasets.draws import Draws
-from datasets.loader import epoch_batches
-from datasets.precomp import Split
-from methods.base import Method, Progress
-from methods.hosting import resolve_entry
-from methods.recipe import Recipe
-from methods.registry import Entry, find_method, method_names
+from itm_harness.benchmarks.bench.synthetic import SyntheticSizes, synthetic_split
+from itm_harness.benchmarks.common.errors import RunError
+from itm_harness.benchmarks.records import provenance
+from itm_harness.benchmarks.training.compilation import compile_encoders
+from itm_harness.benchmarks.training.optimiser import build_optimizer
+from itm_harness.datasets.augment import Augmentation
+from itm_harness.datasets.batch import Batch
+from itm_harness.datasets.draws import Draws
+from itm_harness.datasets.loader import epoch_batches
+from itm_harness.datasets.precomp import Split
+from itm_harness.methods.base import Method, Progress
+from itm_harness.methods.hosting import resolve_entry
+from itm_harness.methods.recipe import Recipe
+from itm_harness.methods.registry import Entry, find_method, method_names
 
 VARIANTS = {"clip": "projection", "vsd": "gpo-dagger"}  # that train; of other methods the first
 BERT = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}  # base
@@ -280,7 +280,7 @@ class _Setting:
 
 def reference_forward(method: Method) -> Forward:
     """The slow and obvious form of a method where there is one, else its own."""
-    name = f"benchmarks.references.{method.name}"
+    name = f"itm_harness.benchmarks.bench.references.{method.name}"
     if importlib.util.find_spec(name) is None:
         return method_forward
     return importlib.import_module(name).reference_forward

@@ -6,10 +6,10 @@ import math
 from itertools import groupby
 from pathlib import Path
 
-from benchmarks.atomic import write_whole
-from benchmarks.bench.record import BenchRecord, StepTimes, read_bench
-from benchmarks.bench.steps import PHASES
-from methods.registry import method_names
+from itm_harness.benchmarks.bench.record import BenchRecord, StepTimes, read_bench
+from itm_harness.benchmarks.bench.steps import PHASES
+from itm_harness.benchmarks.common.atomic import write_whole
+from itm_harness.methods.registry import method_names
 
 PAGE = "BENCHMARKS.md"
 HEAD = """# Time and memory of the methods
@@ -20,7 +20,7 @@ training, losses mean nothing.
 
 - **fast**: a step as training runs it: features held on the device, batches read beside the computation, fused
   optimiser. **plain**: float32, pairs read one by one, the optimiser one parameter after the other, and for gsmn and
-  hrem the slow and obvious form of the method (`benchmarks/references/`). Both in one process on the same weights.
+  hrem the slow and obvious form of the method (`bench/references/`). Both in one process on the same weights.
 - **data … optimiser**: the phases of a fast step, each waited for. Their sum is more than a step takes.
 - **matrix share**: operations of the step's matrix products per second, of the rate of a large matrix product in the
   same process and precision. **copy share**: bytes that the optimiser moves per second, of the rate of a large copy.

@@ -9,9 +9,9 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field, ValidationError
 
-from benchmarks.atomic import write_whole
-from benchmarks.errors import RunError
-from benchmarks.records import Hardware, Part, Revision
+from itm_harness.benchmarks.common.atomic import write_whole
+from itm_harness.benchmarks.common.errors import RunError
+from itm_harness.benchmarks.records.store import Hardware, Part, Revision
 
 FOLDER = "bench"  # below results/
 

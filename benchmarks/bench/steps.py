@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.bench.rates import synchronise
-from datasets.batch import Batch
-from methods.base import Method, Progress, Terms
+from itm_harness.benchmarks.bench.rates import synchronise
+from itm_harness.datasets.batch import Batch
+from itm_harness.methods.base import Method, Progress, Terms
 
 PHASES = ("data", "encode", "loss", "backward", "optimiser")
 Forward = Callable[[Method, Batch, Progress], Terms]

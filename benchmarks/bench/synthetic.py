@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from benchmarks.bench.shapes import (
+from itm_harness.benchmarks.bench.shapes import (
     CLIP_WIDTH,
     ENTITIES,
     SENTENCE_WIDTH,
@@ -17,12 +17,12 @@ from benchmarks.bench.shapes import (
     Shape,
     draw_lengths,
 )
-from datasets.batch import Inputs, WordPieces, Words
-from datasets.captions import Layout
-from datasets.precomp import Split
-from datasets.sidecars import Sidecar
-from datasets.spec import SidecarSpec, find_spec
-from datasets.text import UNTOUCHED, Tokens
+from itm_harness.datasets.batch import Inputs, WordPieces, Words
+from itm_harness.datasets.precomp import Split
+from itm_harness.datasets.sidecars import Sidecar
+from itm_harness.datasets.spec import SidecarSpec, find_spec
+from itm_harness.datasets.text.captions import Layout
+from itm_harness.datasets.text.tokens import UNTOUCHED, Tokens
 
 FIRST_WORD = 1000  # ids below are special ones
 

@@ -1,1 +1,3 @@
-"""The commands of harness.py, grouped by what they are for: each parses its options, calls benchmarks/, prints."""
+"""The command line: one module per group of commands, which parses its options, calls a room below, prints.
+May import every other room; nothing imports it.
+"""

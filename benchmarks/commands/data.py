@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.commands.options import DataRoot, DatasetName, batch_items, parts
-from benchmarks.commands.shown import console
+from itm_harness.benchmarks.commands.options import DataRoot, DatasetName, batch_items, parts
+from itm_harness.benchmarks.commands.shown import console
 
 app = typer.Typer()
 command = partial(app.command, rich_help_panel="Data")
@@ -97,8 +97,8 @@ def prepare(
 
     What was stopped or killed goes on where it was, and ends with the same bytes.
     """
-    from benchmarks.prepare import PrepareOptions
-    from benchmarks.prepare import prepare as prepare_files
+    from itm_harness.benchmarks.preparing.prepare import PrepareOptions
+    from itm_harness.benchmarks.preparing.prepare import prepare as prepare_files
 
     options = PrepareOptions(
         dataset=dataset,
@@ -139,9 +139,9 @@ def check(
     images: Annotated[bool, typer.Option("--images", help="Decode every picture, and name the broken ones.")] = False,
 ) -> None:
     """Say what is there, what is missing, for which methods, and whether shapes, counts and values are right."""
-    from benchmarks.activity import activity
-    from benchmarks.listing import inputs_by_method
-    from datasets.check import check_dataset
+    from itm_harness.benchmarks.commands.listing import inputs_by_method
+    from itm_harness.benchmarks.common.activity import activity
+    from itm_harness.datasets.files.check import check_dataset
 
     with activity() as tell:
         report = check_dataset(

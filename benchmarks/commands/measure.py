@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from benchmarks.commands.options import (
+from itm_harness.benchmarks.commands.options import (
     AsJson,
     DataRoot,
     Device,
@@ -23,10 +23,10 @@ from benchmarks.commands.options import (
     required,
     run_options,
 )
-from benchmarks.commands.shown import console, print_metrics, show_table
+from itm_harness.benchmarks.commands.shown import console, print_metrics, show_table
 
 if TYPE_CHECKING:
-    from benchmarks.bench.record import BenchRecord
+    from itm_harness.benchmarks.bench.record import BenchRecord
 
 app = typer.Typer()
 command = partial(app.command, rich_help_panel="Measure")
@@ -60,13 +60,13 @@ def evaluate(
 ) -> None:
     """Score a checkpoint on a data set, or any system's similarity matrix on a benchmark."""
     if similarity is not None:
-        from benchmarks.matrix_file import evaluate_matrix_file
+        from itm_harness.benchmarks.protocol.matrix_file import evaluate_matrix_file
 
         found = evaluate_matrix_file(similarity, required(benchmark, "--benchmark"), caption_ids)
         print_metrics(found, str(similarity), as_json)
         return
-    from benchmarks.checkpoint_evaluation import evaluate_checkpoint
-    from benchmarks.engine import make_accelerator
+    from itm_harness.benchmarks.runs.checkpoint_evaluation import evaluate_checkpoint
+    from itm_harness.benchmarks.training.engine import make_accelerator
 
     chosen = required(checkpoint, "--checkpoint or --similarity")
     options = run_options(
@@ -82,7 +82,7 @@ def evaluate(
 @command()
 def verify(folder: Annotated[Path, typer.Argument(help="Golden cases: tests/golden, or any folder of cases.")]) -> None:
     """Run golden cases through the modules that users use; exit code 1 where a number differs."""
-    from benchmarks.verify import verify as verify_cases
+    from itm_harness.benchmarks.verify.run import verify as verify_cases
 
     reports = verify_cases(folder)
     columns = ("case", "quantity", "max abs error", "tolerance", "verdict")
@@ -120,9 +120,9 @@ def bench(
     table: Annotated[bool, typer.Option("--table", help="Only write BENCHMARKS.md from the records.")] = False,
 ) -> None:
     """Time, memory and shares of the device's rates, per method: training steps, fast and plain, and evaluation."""
-    from benchmarks.bench.measure import BenchOptions, chosen_methods, measure
-    from benchmarks.bench.page import write_page
-    from benchmarks.bench.record import write_bench
+    from itm_harness.benchmarks.bench.measure import BenchOptions, chosen_methods, measure
+    from itm_harness.benchmarks.bench.page import write_page
+    from itm_harness.benchmarks.bench.record import write_bench
 
     if not table:
         options = BenchOptions(
@@ -136,7 +136,7 @@ def bench(
 
 
 def _show_bench(record: BenchRecord) -> None:
-    from benchmarks.bench.page import shown_number
+    from itm_harness.benchmarks.bench.page import shown_number
 
     quantities = {
         "pairs per second": lambda one: f"{one.samples_per_second:.1f}",

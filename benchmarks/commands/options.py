@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from benchmarks.errors import RunError
+from itm_harness.benchmarks.common.errors import RunError
 
 if TYPE_CHECKING:
-    from benchmarks.job import RunOptions
+    from itm_harness.benchmarks.runs.job import RunOptions
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ def run_options(
     method: str, dataset: str, set_: list[str], precision: str, epochs: int | None = None, **others: Any
 ) -> RunOptions:
     """The options of a run; others: by the names of their fields. Raises RunError on an unknown precision."""
-    from benchmarks.job import RunOptions
+    from itm_harness.benchmarks.runs.job import RunOptions
 
     if precision not in ("fp32", "bf16"):
         raise RunError(f"--precision {precision} is not known; use fp32 or bf16.")
@@ -46,7 +46,7 @@ def run_options(
 
 def recipe_overrides(set_: list[str], epochs: int | None) -> dict[str, Any]:
     """What --set and --epochs override: dotted recipe key -> value."""
-    from methods.recipe import parse_override
+    from itm_harness.methods.recipe import parse_override
 
     return dict(parse_override(text) for text in set_) | ({"train.epochs": epochs} if epochs else {})
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmarks.commands.options import AsJson, DataRoot, Hash, Results, hash_whole
-from benchmarks.commands.shown import console, show_table
+from itm_harness.benchmarks.commands.options import AsJson, DataRoot, Hash, Results, hash_whole
+from itm_harness.benchmarks.commands.shown import console, show_table
 
 if TYPE_CHECKING:
-    from benchmarks.compare import BenchmarkComparison
+    from itm_harness.benchmarks.analysis.compare import BenchmarkComparison
 
 app = typer.Typer()
 command = partial(app.command, rich_help_panel="Look at records")
@@ -32,7 +32,7 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Difference of two records with 95 % intervals, exact McNemar, and the queries where they differ most."""
-    from benchmarks.compare import compare_records, open_record
+    from itm_harness.benchmarks.analysis.compare import compare_records, open_record
 
     pair = open_record(first, results), open_record(second, results)
     found = compare_records(*pair, queries=queries)
@@ -60,7 +60,7 @@ def show(
     data_root: DataRoot = None,
 ) -> None:
     """Show what a record answered to one query: its rank and the best ten, right ones marked."""
-    from benchmarks.show import show as show_query
+    from itm_harness.benchmarks.analysis.show import show as show_query
 
     show_query(record, query, direction, against, benchmark, dataset, results, data_root, console)
 
@@ -76,8 +76,8 @@ def audit(
     hash_: Hash = "sampled",
 ) -> None:
     """Check records: schema, ranks, flags, data at hand, tables, published numbers. Exit code 1 where one is wrong."""
-    from benchmarks.audit import Report
-    from benchmarks.audit import audit as audit_results
+    from itm_harness.benchmarks.audit.folder import Report
+    from itm_harness.benchmarks.audit.folder import audit as audit_results
 
     report = Report()
     audit_results(results, records or [], data_root, hash_whole(hash_), report)

@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.errors import printable
+from itm_harness.benchmarks.common.errors import printable
 
 if TYPE_CHECKING:
-    from benchmarks.records import ECCVCaption, Metrics
+    from itm_harness.benchmarks.records.store import ECCVCaption, Metrics
 
 console = Console()
 

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.commands.options import DataRoot, Results, parts
-from benchmarks.commands.shown import console, show_written, stop_with
+from itm_harness.benchmarks.commands.options import DataRoot, Results, parts
+from itm_harness.benchmarks.commands.shown import console, show_written, stop_with
 
 app = typer.Typer()
 command = partial(app.command, rich_help_panel="Tables and pages")
@@ -21,7 +21,7 @@ def leaderboard(
     format_: Annotated[str, typer.Option("--format", help="Some of md, csv, latex, html, json, with commas.")] = "md",
 ) -> None:
     """Write results/LEADERBOARD.md, and other formats, from the records. Exit code 2 where one is damaged."""
-    from benchmarks.leaderboard import write_leaderboard
+    from itm_harness.benchmarks.leaderboard.build import write_leaderboard
 
     written, problems = write_leaderboard(results, parts(format_) or ["md"])
     for path in written:
@@ -43,7 +43,7 @@ def report(
     output: Annotated[Path | None, typer.Option(help="The page; default: index.html in --results.")] = None,
 ) -> None:
     """Write results/index.html: leaderboards, curves, ablations and what each run retrieved, in one file."""
-    from benchmarks.report.render import write_report
+    from itm_harness.benchmarks.report.render import write_report
 
     path, notes, problems = write_report(results, output, parts(pictures), data_root)
     for note in notes:
@@ -54,7 +54,7 @@ def report(
 @command()
 def transfer(results: Results = Path("results")) -> None:
     """Write results/TRANSFER.md: checkpoints on data sets that they were not trained on. Exit code 2 on damage."""
-    from benchmarks.transfer import write_transfer
+    from itm_harness.benchmarks.leaderboard.transfer import write_transfer
 
     show_written(*write_transfer(results))
 
@@ -65,7 +65,7 @@ def study(
     results: Results = Path("results"),
 ) -> None:
     """Run a study that needs no data set; file its numbers under results/studies/ and write results/STUDIES.md."""
-    from benchmarks.studies.report import run_study
+    from itm_harness.benchmarks.studies.report import run_study
 
     path = run_study(name, results, lambda line: console.print(line, soft_wrap=True, highlight=False))
     console.print(f"written: {path}", soft_wrap=True, highlight=False, markup=False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmarks.commands.options import (
+from itm_harness.benchmarks.commands.options import (
     DATASET_HELP,
     METHOD_HELP,
     DataRoot,
@@ -27,12 +27,12 @@ from benchmarks.commands.options import (
     run_options,
     seed_numbers,
 )
-from benchmarks.commands.shown import console, show_metrics, show_table, show_written, stop_with
-from benchmarks.errors import RunError
+from itm_harness.benchmarks.commands.shown import console, show_metrics, show_table, show_written, stop_with
+from itm_harness.benchmarks.common.errors import RunError
 
 if TYPE_CHECKING:
-    from benchmarks.job import Job, RunOptions
-    from benchmarks.sweep import Failure
+    from itm_harness.benchmarks.runs.job import Job, RunOptions
+    from itm_harness.benchmarks.runs.sweep import Failure
 
 app = typer.Typer()
 command = partial(app.command, rich_help_panel="Train")
@@ -78,8 +78,8 @@ def run(
     """
     if features not in ("device", "host", "map", "auto"):
         raise RunError(f"--features {features} is not known; use device, host, map or auto.")
-    from benchmarks.launch.launcher import Launch, launch
-    from benchmarks.sweep import combinations, sweep_here
+    from itm_harness.benchmarks.runs.launch.launcher import Launch, launch
+    from itm_harness.benchmarks.runs.sweep import combinations, sweep_here
 
     options = run_options(
         method, dataset, set_, precision, epochs,
@@ -95,8 +95,8 @@ def run(
     if how.elsewhere:
         _end_sweep(launch(every, seed_numbers(seeds), how, console))
         return
-    from benchmarks.determinism import deterministic as set_deterministic
-    from benchmarks.engine import make_accelerator
+    from itm_harness.benchmarks.training.determinism import deterministic as set_deterministic
+    from itm_harness.benchmarks.training.engine import make_accelerator
 
     with set_deterministic(deterministic):
         accelerator = make_accelerator(how.device, precision)
@@ -133,7 +133,7 @@ def ablate(
         _run_ablation(options, seed_numbers(seeds), rows, device, list_)
     if list_:
         return
-    from benchmarks.ablations.report import write_ablations
+    from itm_harness.benchmarks.ablations.report import write_ablations
 
     show_written(*write_ablations(output / "results"))
 
@@ -147,8 +147,8 @@ def ensemble(
     output: Output = Path(),
 ) -> None:
     """File the mean similarity of recorded runs, scored again from their checkpoints. --set takes text.bert alone."""
-    from benchmarks.engine import make_accelerator
-    from benchmarks.ensembling import ensemble_of
+    from itm_harness.benchmarks.runs.ensembling import ensemble_of
+    from itm_harness.benchmarks.training.engine import make_accelerator
 
     accelerator = make_accelerator(device_there(device), "fp32")
     record = ensemble_of(records, output, data_root, recipe_overrides(set_, None), accelerator, console)
@@ -170,11 +170,11 @@ def rerun(
     """Repeat a record from what it stores and compare. Exit code 1 where something differs, with what may be why."""
     import tempfile
 
-    from benchmarks.compare import open_record
-    from benchmarks.determinism import deterministic
-    from benchmarks.engine import make_accelerator
-    from benchmarks.rerun import options_of
-    from benchmarks.rerun import rerun as repeat
+    from itm_harness.benchmarks.analysis.compare import open_record
+    from itm_harness.benchmarks.runs.rerun import options_of
+    from itm_harness.benchmarks.runs.rerun import rerun as repeat
+    from itm_harness.benchmarks.training.determinism import deterministic
+    from itm_harness.benchmarks.training.engine import make_accelerator
 
     first = open_record(record, results)
     with tempfile.TemporaryDirectory() as scratch:
@@ -188,11 +188,11 @@ def rerun(
 
 def _run_ablation(options: RunOptions, seeds: list[int], rows: str, device: str | None, only_list: bool) -> None:
     """Run, or list, the rows of a method's ablation set. rows: labels with commas, empty = all."""
-    from benchmarks.ablations.runs import listing, plan, run_missing
-    from benchmarks.ablations.sets import read_set
-    from benchmarks.engine import make_accelerator
-    from benchmarks.records import scan_records
-    from datasets.spec import find_spec
+    from itm_harness.benchmarks.ablations.runs import listing, plan, run_missing
+    from itm_harness.benchmarks.ablations.sets import read_set
+    from itm_harness.benchmarks.records.store import scan_records
+    from itm_harness.benchmarks.training.engine import make_accelerator
+    from itm_harness.datasets.spec import find_spec
 
     ablation = read_set(options.method)
     chosen = ablation.chosen([label.strip() for label in rows.split(",")]) if rows else ablation.rows()
@@ -216,8 +216,8 @@ def _end_sweep(failures: list[Failure]) -> None:
 
 def _show_plan(options: RunOptions) -> None:
     """The recipe with the source of each value, then what memory it takes. Raises DataError where a file is missing."""
-    from benchmarks.job import Job
-    from benchmarks.ready import jobs_to_train
+    from itm_harness.benchmarks.runs.job import Job
+    from itm_harness.benchmarks.runs.ready import jobs_to_train
 
     job = Job(options)
     show_table(("key", "value", "source"), job.recipe.rows())
@@ -227,7 +227,7 @@ def _show_plan(options: RunOptions) -> None:
 
 
 def _show_memory(job: Job) -> None:
-    from benchmarks.memory_estimate import expected_memory
+    from itm_harness.benchmarks.runs.memory_estimate import expected_memory
 
     console.print("no file is missing; expected memory of tensors (libraries and mapped files come on top):")
     memory = expected_memory(job)

@@ -1,1 +1,3 @@
-"""What `prepare` makes, one module per product, and the frame that writes, resumes and reports it."""
+"""What `prepare` makes of texts and pictures, a module per product.
+May import records and common.
+"""

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 
-from benchmarks.errors import RunError
-from benchmarks.preparing.job import known_names
-from benchmarks.preparing.options import PrepareOptions
-from benchmarks.preparing.text_file import TextFile, refuse_foreign, source_name, write_text
-from datasets.annotations import Annotation, read_annotations
-from datasets.caption_ids import caption_ids_path
-from datasets.errors import DataError
-from datasets.precomp import Dataset, open_dataset
+from itm_harness.benchmarks.common.errors import RunError
+from itm_harness.benchmarks.preparing.job import known_names
+from itm_harness.benchmarks.preparing.options import PrepareOptions
+from itm_harness.benchmarks.preparing.text_file import TextFile, refuse_foreign, source_name, write_text
+from itm_harness.datasets.errors import DataError
+from itm_harness.datasets.files.annotations import Annotation, read_annotations
+from itm_harness.datasets.files.caption_ids import caption_ids_path
+from itm_harness.datasets.precomp import Dataset, open_dataset
 
 NAME = "caption_ids"
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.preparing.clip_encoder import CLIPEncoder, model_label
-from benchmarks.preparing.content import Product, Target, encoded_manifest, shown, whole_batches
-from benchmarks.preparing.sentences import Sentences
-from datasets.manifest import Manifest
-from datasets.pictures import find_pictures
+from itm_harness.benchmarks.preparing.clip_encoder import CLIPEncoder, model_label
+from itm_harness.benchmarks.preparing.content import Product, Target, encoded_manifest, shown, whole_batches
+from itm_harness.benchmarks.preparing.sentences import Sentences
+from itm_harness.datasets.files.manifest import Manifest
+from itm_harness.datasets.pictures.folder import find_pictures
 
 STEP = 256  # pictures, at least
 

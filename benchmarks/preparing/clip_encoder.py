@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.preparing.weight_revisions import clip_revision, clip_within_reach
-from datasets.batch_size import BatchSize
-from datasets.pictures import open_picture
-from methods.clip_weights import OpenCLIP, load_clip
+from itm_harness.benchmarks.preparing.weight_revisions import clip_revision, clip_within_reach
+from itm_harness.datasets.pictures.batch_size import BatchSize
+from itm_harness.datasets.pictures.folder import open_picture
+from itm_harness.methods.encoders.clip_weights import OpenCLIP, load_clip
 
 BATCH = BatchSize(cpu=128, gpu=1024)  # pictures or texts at a time
 MODEL = "ViT-B-32"

@@ -12,8 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
-from benchmarks.preparing.job import Job
-from datasets.manifest import Manifest
+from itm_harness.benchmarks.preparing.job import Job
+from itm_harness.datasets.files.manifest import Manifest
 
 PREPARED = "prepared"  # folder below the precomp folder: nothing in it has the name of a released file
 

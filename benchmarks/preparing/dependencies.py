@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
-from benchmarks.preparing.content import PREPARED, Product, Target, encoded_manifest
-from benchmarks.preparing.dependency_parsers import DependencyParser, open_parser
-from datasets.manifest import Manifest
-from datasets.text import split_words
+from itm_harness.benchmarks.preparing.content import PREPARED, Product, Target, encoded_manifest
+from itm_harness.benchmarks.preparing.dependency_parsers import DependencyParser, open_parser
+from itm_harness.datasets.files.manifest import Manifest
+from itm_harness.datasets.text.tokens import split_words
 
 STEP = 256  # captions
 

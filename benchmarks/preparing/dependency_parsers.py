@@ -9,10 +9,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
-from benchmarks.errors import RunError
-from benchmarks.preparing.content import Maker
-from datasets.errors import DataError
-from datasets.model_files import Models, files_print
+from itm_harness.benchmarks.common.errors import RunError
+from itm_harness.benchmarks.preparing.content import Maker
+from itm_harness.datasets.errors import DataError
+from itm_harness.datasets.pictures.model_files import Models, files_print
 
 SPACY, STANZA = "spacy", "stanza"
 UNUSED = ["ner", "lemmatizer", "senter", "textcat"]  # parts of a spaCy pipeline that its parser does without

@@ -16,20 +16,20 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from benchmarks.atomic import unwritable, write_whole
-from benchmarks.errors import RunError
-from benchmarks.preparing.content import PREPARED, Target
-from benchmarks.preparing.job import readers
-from benchmarks.preparing.options import PrepareOptions
-from benchmarks.preparing.texts import DESCRIPTIONS, GRAPHS
-from datasets.arrays import open_array
-from datasets.captions import Layout, read_lines
-from datasets.errors import DataError
-from datasets.manifest import content_print, manifest_path, read_manifest
-from datasets.pictures import MAPPING, mapping_path, pictures_folder
-from datasets.precomp import Dataset
-from datasets.sidecars import find_sidecar
-from datasets.spec import DatasetSpec, find_spec
+from itm_harness.benchmarks.common.atomic import unwritable, write_whole
+from itm_harness.benchmarks.common.errors import RunError
+from itm_harness.benchmarks.preparing.content import PREPARED, Target
+from itm_harness.benchmarks.preparing.job import readers
+from itm_harness.benchmarks.preparing.options import PrepareOptions
+from itm_harness.benchmarks.preparing.texts import DESCRIPTIONS, GRAPHS
+from itm_harness.datasets.errors import DataError
+from itm_harness.datasets.files.arrays import open_array
+from itm_harness.datasets.files.manifest import content_print, manifest_path, read_manifest
+from itm_harness.datasets.pictures.folder import MAPPING, mapping_path, pictures_folder
+from itm_harness.datasets.precomp import Dataset
+from itm_harness.datasets.sidecars import find_sidecar
+from itm_harness.datasets.spec import DatasetSpec, find_spec
+from itm_harness.datasets.text.captions import Layout, read_lines
 
 NOTE = "derived.json"  # in the data set's folder: of which captions it is
 CUT = "cut"  # beside precomp/: files that were cut; precomp/ links to them, so that only what is made there is a file

@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from PIL.Image import Image
 
-from benchmarks.preparing.options import PrepareOptions
-from datasets.batch_size import BatchSize
-from datasets.errors import DataError
-from datasets.model_files import Models, files_print, revision
-from datasets.pictures import open_picture
-from datasets.pretrained import load_pretrained
+from itm_harness.benchmarks.preparing.options import PrepareOptions
+from itm_harness.datasets.errors import DataError
+from itm_harness.datasets.pictures.batch_size import BatchSize
+from itm_harness.datasets.pictures.folder import open_picture
+from itm_harness.datasets.pictures.model_files import Models, files_print, revision
+from itm_harness.datasets.pictures.pretrained import load_pretrained
 
 BATCH = BatchSize(cpu=4, gpu=32)  # pictures at a time; a file of answers grows in such steps
 FLORENCE = "florence2"  # its model_type

@@ -13,12 +13,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-from benchmarks.preparing.content import PREPARED, Product, Source, Target, encoded_manifest, shown
-from benchmarks.preparing.describers import Describer, open_describer
-from benchmarks.preparing.texts import descriptions_path
-from datasets.errors import DataError
-from datasets.manifest import Manifest, read_manifest
-from datasets.pictures import find_pictures
+from itm_harness.benchmarks.preparing.content import PREPARED, Product, Source, Target, encoded_manifest, shown
+from itm_harness.benchmarks.preparing.describers import Describer, open_describer
+from itm_harness.benchmarks.preparing.texts import descriptions_path
+from itm_harness.datasets.errors import DataError
+from itm_harness.datasets.files.manifest import Manifest, read_manifest
+from itm_harness.datasets.pictures.folder import find_pictures
 
 
 class Descriptions(Product):

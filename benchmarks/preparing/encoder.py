@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
-from benchmarks.errors import RunError
-from benchmarks.preparing.options import PrepareOptions
-from benchmarks.preparing.texts import training_texts
-from datasets.model_files import Models
-from datasets.precomp import Dataset
-from datasets.sentence_models import TransformersEncoder
-from datasets.sentences import EmbeddedEncoder, SentenceEncoder
+from itm_harness.benchmarks.common.errors import RunError
+from itm_harness.benchmarks.preparing.options import PrepareOptions
+from itm_harness.benchmarks.preparing.texts import training_texts
+from itm_harness.datasets.pictures.model_files import Models
+from itm_harness.datasets.precomp import Dataset
+from itm_harness.datasets.text.sentence_models import TransformersEncoder
+from itm_harness.datasets.text.sentences import EmbeddedEncoder, SentenceEncoder
 
 AUTO = "auto"
 BGE = "BAAI/bge-large-en-v1.5"

@@ -13,10 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from datasets.errors import DataError
-from datasets.model_files import Models, files_print, revision
+from itm_harness.datasets.errors import DataError
+from itm_harness.datasets.pictures.model_files import Models, files_print, revision
 
-ROOT = Path(__file__).resolve().parents[2]
 WORKER = Path(__file__).with_name("factual_worker.py")
 BATCH = 32  # captions at a time, on the CPU always; also the step in which the file grows
 GPU_BATCH = 256
@@ -89,7 +88,7 @@ class _Worker:
             self._process = subprocess.Popen(
                 [python, "-c", WORKER.read_text(encoding="utf-8"), str(folder)],
                 cwd=self._elsewhere.name,
-                env=_environment(),
+                env={**os.environ, "HF_HUB_OFFLINE": "1"},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -119,10 +118,3 @@ class _Worker:
                 f"name its Python: --graph-python factual/bin/python; {INSTEAD}."
             )
         return answer
-
-
-def _environment() -> dict[str, str]:
-    """This process's environment, without the checkout on Python's path, and without a network for models."""
-    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    kept = [path for path in paths if path and not Path(path).resolve().is_relative_to(ROOT)]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(kept), "PYTHONSAFEPATH": "1", "HF_HUB_OFFLINE": "1"}

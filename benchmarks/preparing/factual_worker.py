@@ -12,7 +12,7 @@ from importlib import metadata
 LIBRARIES = ("FactualSceneGraph", "torch", "transformers")
 BEAMS = 5  # as the package's authors parse
 SAFE_TORCH = (2, 6)
-NO_MEMORY = re.compile(r"out of memory|CU\w+_STATUS_(NOT_INITIALIZED|\w*ALLOC\w*)")  # as in datasets/batch_size.py
+NO_MEMORY = re.compile(r"out of memory|CU\w+_STATUS_(NOT_INITIALIZED|\w*ALLOC\w*)")  # as in batch_size.py
 
 
 def main() -> None:

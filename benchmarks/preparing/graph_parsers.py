@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from benchmarks.errors import RunError
-from benchmarks.preparing.content import Maker
-from benchmarks.preparing.factual import FactualParser
-from benchmarks.preparing.options import PrepareOptions
-from benchmarks.preparing.rule_graphs import RuleParser
-from datasets.model_files import Models
+from itm_harness.benchmarks.common.errors import RunError
+from itm_harness.benchmarks.preparing.content import Maker
+from itm_harness.benchmarks.preparing.factual import FactualParser
+from itm_harness.benchmarks.preparing.options import PrepareOptions
+from itm_harness.benchmarks.preparing.rule_graphs import RuleParser
+from itm_harness.datasets.pictures.model_files import Models
 
 
 class GraphParser(Maker, Protocol):

@@ -11,14 +11,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from benchmarks.preparing.content import PREPARED, Product, Target, encoded_manifest, fingerprint
-from benchmarks.preparing.graph_parsers import GraphParser, open_graph_parser
-from benchmarks.preparing.job import is_made_here
-from benchmarks.preparing.texts import GRAPHS, origin
-from datasets.errors import DataError
-from datasets.graphs import SLOTS, Graph, read_graphs, relation_matrices, relation_numbers
-from datasets.manifest import Manifest
-from datasets.sentences import SentenceEncoder
+from itm_harness.benchmarks.preparing.content import PREPARED, Product, Target, encoded_manifest, fingerprint
+from itm_harness.benchmarks.preparing.graph_parsers import GraphParser, open_graph_parser
+from itm_harness.benchmarks.preparing.job import is_made_here
+from itm_harness.benchmarks.preparing.texts import GRAPHS, origin
+from itm_harness.datasets.errors import DataError
+from itm_harness.datasets.files.manifest import Manifest
+from itm_harness.datasets.text.graphs import SLOTS, Graph, read_graphs, relation_matrices, relation_numbers
+from itm_harness.datasets.text.sentences import SentenceEncoder
 
 STEP = 1024  # captions
 ENTITIES, RELATIONS = f"{PREPARED}/{{split}}_entities.npy", f"{PREPARED}/{{split}}_relations.npy"

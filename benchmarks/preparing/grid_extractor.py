@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from benchmarks.preparing.weight_revisions import backbone_revision, backbone_within_reach
-from datasets.batch import Pixels
-from datasets.batch_size import BatchSize
-from datasets.pixels import PixelReader
-from methods.backbones import OPEN_CLIP, TIMM, Backbone, backbone, label
-from methods.weights import Asked
+from itm_harness.benchmarks.preparing.weight_revisions import backbone_revision, backbone_within_reach
+from itm_harness.datasets.batch import Pixels
+from itm_harness.datasets.pictures.batch_size import BatchSize
+from itm_harness.datasets.pictures.pixels import PixelReader
+from itm_harness.methods.encoders.backbones import OPEN_CLIP, TIMM, Backbone, backbone, label
+from itm_harness.methods.encoders.weights import Asked
 
 BATCH = BatchSize(cpu=32, gpu=256)  # pictures at a time
 LIBRARIES = {TIMM: "timm", OPEN_CLIP: "open_clip_torch"}  # beside torch and torchvision

@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from benchmarks.errors import RunError
-from benchmarks.interrupt import StopRequest
-from benchmarks.preparing.encoder import ChosenEncoder
-from benchmarks.preparing.options import PrepareOptions
-from benchmarks.preparing.part_file import discard_part, open_part
-from benchmarks.preparing.progress import progress_of
-from datasets.errors import DataError
-from datasets.manifest import Manifest, read_manifest
-from datasets.model_files import Models
-from datasets.precomp import Dataset, root_folder
-from datasets.sidecars import find_sidecar
-from datasets.spec import DatasetSpec, nearest
+from itm_harness.benchmarks.common.errors import RunError
+from itm_harness.benchmarks.common.interrupt import StopRequest
+from itm_harness.benchmarks.preparing.encoder import ChosenEncoder
+from itm_harness.benchmarks.preparing.options import PrepareOptions
+from itm_harness.benchmarks.preparing.part_file import discard_part, open_part
+from itm_harness.benchmarks.preparing.progress import progress_of
+from itm_harness.datasets.errors import DataError
+from itm_harness.datasets.files.manifest import Manifest, read_manifest
+from itm_harness.datasets.pictures.model_files import Models
+from itm_harness.datasets.precomp import Dataset, root_folder
+from itm_harness.datasets.sidecars import find_sidecar
+from itm_harness.datasets.spec import DatasetSpec, nearest
 
 if TYPE_CHECKING:
-    from benchmarks.preparing.content import Content, Target
+    from itm_harness.benchmarks.preparing.content import Content, Target
 
 
 class Job:

@@ -15,16 +15,16 @@ from typing import Any
 
 import yaml
 
-from benchmarks.atomic import write_whole
-from benchmarks.errors import RunError
-from benchmarks.preparing.job import known_names
-from benchmarks.preparing.options import PrepareOptions
-from benchmarks.preparing.text_file import TextFile, refuse_foreign, source_name, write_text
-from datasets.annotations import SPLITS, Annotated, Annotation, Collection, collect, read_annotations
-from datasets.errors import DataError
-from datasets.pictures import MAPPING, find_pictures
-from datasets.precomp import open_dataset, root_folder
-from datasets.spec import DatasetSpec, dataset_names, find_spec
+from itm_harness.benchmarks.common.atomic import write_whole
+from itm_harness.benchmarks.common.errors import RunError
+from itm_harness.benchmarks.preparing.job import known_names
+from itm_harness.benchmarks.preparing.options import PrepareOptions
+from itm_harness.benchmarks.preparing.text_file import TextFile, refuse_foreign, source_name, write_text
+from itm_harness.datasets.errors import DataError
+from itm_harness.datasets.files.annotations import SPLITS, Annotated, Annotation, Collection, collect, read_annotations
+from itm_harness.datasets.pictures.folder import MAPPING, find_pictures
+from itm_harness.datasets.precomp import open_dataset, root_folder
+from itm_harness.datasets.spec import DatasetSpec, dataset_names, find_spec
 
 NAME = "layout"
 YAML_SUFFIXES = (".yaml", ".yml")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.preparing.clip_encoder import MODEL, WEIGHTS
+from itm_harness.benchmarks.preparing.clip_encoder import MODEL, WEIGHTS
 
 PROTOTYPES = 896  # VSD's on Flickr30K
 

@@ -14,10 +14,10 @@ from typing import BinaryIO
 import numpy as np
 from pydantic import ValidationError
 
-from benchmarks.atomic import commit, discard, stage, unwritable, write_whole
-from benchmarks.errors import RunError
-from datasets.errors import DataError
-from datasets.manifest import Manifest, content_print, manifest_path
+from itm_harness.benchmarks.common.atomic import commit, discard, stage, unwritable, write_whole
+from itm_harness.benchmarks.common.errors import RunError
+from itm_harness.datasets.errors import DataError
+from itm_harness.datasets.files.manifest import Manifest, content_print, manifest_path
 
 
 class PartFile:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from benchmarks.preparing.clip import CLIPVectors
-from benchmarks.preparing.content import Product
-from benchmarks.preparing.dependencies import Dependencies
-from benchmarks.preparing.descriptions import Descriptions
-from benchmarks.preparing.graphs import SceneGraphs
-from benchmarks.preparing.prototypes import PrototypeVectors
-from benchmarks.preparing.regions import Regions
-from benchmarks.preparing.sentences import SentenceVectors
+from itm_harness.benchmarks.preparing.clip import CLIPVectors
+from itm_harness.benchmarks.preparing.content import Product
+from itm_harness.benchmarks.preparing.dependencies import Dependencies
+from itm_harness.benchmarks.preparing.descriptions import Descriptions
+from itm_harness.benchmarks.preparing.graphs import SceneGraphs
+from itm_harness.benchmarks.preparing.prototypes import PrototypeVectors
+from itm_harness.benchmarks.preparing.regions import Regions
+from itm_harness.benchmarks.preparing.sentences import SentenceVectors
 
 PRODUCTS: dict[str, type[Product]] = {
     product.name: product

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.preparing.content import PREPARED, Product, Source, Target
-from datasets.batch import Inputs
-from datasets.errors import DataError
-from datasets.manifest import Manifest, read_manifest
-from datasets.precomp import Split
-from datasets.sidecars import find_sidecar
-from methods.kmeans import SEED, kmeans
+from itm_harness.benchmarks.preparing.content import PREPARED, Product, Source, Target
+from itm_harness.datasets.batch import Inputs
+from itm_harness.datasets.errors import DataError
+from itm_harness.datasets.files.manifest import Manifest, read_manifest
+from itm_harness.datasets.precomp import Split
+from itm_harness.datasets.sidecars import find_sidecar
+from itm_harness.methods.losses.kmeans import SEED, kmeans
 
 VECTORS = ("descriptions_star", "descriptions_dagger")  # the sidecars that VSD's prototypes are of
 WHAT = "vectors of the training descriptions: make them with --what sentences,prototypes"

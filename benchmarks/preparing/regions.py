@@ -10,11 +10,19 @@ from typing import ClassVar
 
 import numpy as np
 
-from benchmarks.preparing.content import Content, Product, Target, encoded_manifest, fingerprint, shown, whole_batches
-from benchmarks.preparing.grid_extractor import GridExtractor
-from datasets.grid import cell_boxes, picture_sizes
-from datasets.manifest import Manifest
-from datasets.pictures import find_pictures
+from itm_harness.benchmarks.preparing.content import (
+    Content,
+    Product,
+    Target,
+    encoded_manifest,
+    fingerprint,
+    shown,
+    whole_batches,
+)
+from itm_harness.benchmarks.preparing.grid_extractor import GridExtractor
+from itm_harness.datasets.files.manifest import Manifest
+from itm_harness.datasets.pictures.folder import find_pictures
+from itm_harness.datasets.pictures.grid import cell_boxes, picture_sizes
 
 STEP = 256  # pictures, at least
 

@@ -16,8 +16,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from datasets.errors import DataError
-from datasets.text import split_words
+from itm_harness.datasets.errors import DataError
+from itm_harness.datasets.text.tokens import split_words
 
 VERSION = 1  # another one for every change that gives other graphs
 MODEL = "morphmodel_en.pgz"

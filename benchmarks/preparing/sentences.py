@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.preparing.content import PREPARED, Product, Source, Target, encoded_manifest, whole_batches
-from benchmarks.preparing.texts import DESCRIPTIONS, descriptions_path, origin, read_descriptions
-from datasets.manifest import Manifest
-from datasets.sentences import SentenceEncoder
+from itm_harness.benchmarks.preparing.content import PREPARED, Product, Source, Target, encoded_manifest, whole_batches
+from itm_harness.benchmarks.preparing.texts import DESCRIPTIONS, descriptions_path, origin, read_descriptions
+from itm_harness.datasets.files.manifest import Manifest
+from itm_harness.datasets.text.sentences import SentenceEncoder
 
 STEP = 1024  # texts, at least
 TEXTS = "descriptions of the images, one a line, a line per image or per caption"

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.atomic import discard, write_whole
-from benchmarks.errors import RunError
-from datasets.manifest import Manifest, manifest_path, read_manifest
+from itm_harness.benchmarks.common.atomic import discard, write_whole
+from itm_harness.benchmarks.common.errors import RunError
+from itm_harness.datasets.files.manifest import Manifest, manifest_path, read_manifest
 
 
 @dataclass(frozen=True)

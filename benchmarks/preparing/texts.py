@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from datasets.captions import Layout, read_lines
-from datasets.errors import DataError
-from datasets.manifest import read_manifest
-from datasets.precomp import Dataset
+from itm_harness.datasets.errors import DataError
+from itm_harness.datasets.files.manifest import read_manifest
+from itm_harness.datasets.precomp import Dataset
+from itm_harness.datasets.text.captions import Layout, read_lines
 
 # VSD's two sets of descriptions: star, dagger
 DESCRIPTIONS = {"descriptions": "{split}_descriptions.txt", "descriptions_dagger": "{split}_descriptions_dagger.txt"}

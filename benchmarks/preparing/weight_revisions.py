@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from datasets.model_files import cached_revision, revision, within_reach
-from methods.backbones import OPEN_CLIP, PRETRAINED, TIMM
-from methods.clip_weights import HUB_FILES, import_open_clip
+from itm_harness.datasets.pictures.model_files import cached_revision, revision, within_reach
+from itm_harness.methods.encoders.backbones import OPEN_CLIP, PRETRAINED, TIMM
+from itm_harness.methods.encoders.clip_weights import HUB_FILES, import_open_clip
 
 TIMM_FILES = ("model.safetensors", "pytorch_model.bin")
 Place = tuple[str, tuple[str, ...]]  # a repository, "" = none, and the files of which one is taken

@@ -1,1 +1,3 @@
-"""The report page: results/index.html, one file that needs nothing else, made from the records alone."""
+"""The report page: one file of HTML made from records.
+May import the rooms from ablations downwards.
+"""

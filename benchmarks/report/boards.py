@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from benchmarks.report.styles import Style, key_of
-from benchmarks.rows import MARKS, Row
-from benchmarks.tables import Column, Interval, Section, Spread, Table
+from itm_harness.benchmarks.leaderboard.rows import MARKS, Row
+from itm_harness.benchmarks.leaderboard.tables import Column, Interval, Section, Spread, Table
+from itm_harness.benchmarks.report.styles import Style, key_of
 
 ALWAYS = "always"  # the view of columns that stand in every view
 FIRST = ("Rank", "rsum", "95 % interval")  # these

@@ -6,20 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.ablations.report import make_page as make_ablations
-from benchmarks.ablations.report import runs_of_sets
-from benchmarks.eccv_table import PrintedECCV
-from benchmarks.page import ABOUT
-from benchmarks.page import make_page as make_leaderboard
-from benchmarks.published import Published
-from benchmarks.report.boards import Board, make_board
-from benchmarks.report.series import KS, Store, ablation_series, row_series
-from benchmarks.report.styles import Style, key_of, styles_of
-from benchmarks.report.viewer import packed_gallery, packed_run
-from benchmarks.retrieval import Gallery, require_same_data
-from benchmarks.rows import Row, Run, make_rows, on_one_test_set, overrides_shown
-from benchmarks.tables import Interval, Section
-from datasets.errors import DataError
+from itm_harness.benchmarks.ablations.report import make_page as make_ablations
+from itm_harness.benchmarks.ablations.report import runs_of_sets
+from itm_harness.benchmarks.analysis.retrieval import Gallery, require_same_data
+from itm_harness.benchmarks.leaderboard.eccv_table import PrintedECCV
+from itm_harness.benchmarks.leaderboard.page import ABOUT
+from itm_harness.benchmarks.leaderboard.page import make_page as make_leaderboard
+from itm_harness.benchmarks.leaderboard.published import Published
+from itm_harness.benchmarks.leaderboard.rows import Row, Run, make_rows, on_one_test_set, overrides_shown
+from itm_harness.benchmarks.leaderboard.tables import Interval, Section
+from itm_harness.benchmarks.report.boards import Board, make_board
+from itm_harness.benchmarks.report.series import KS, Store, ablation_series, row_series
+from itm_harness.benchmarks.report.styles import Style, key_of, styles_of
+from itm_harness.benchmarks.report.viewer import packed_gallery, packed_run
+from itm_harness.datasets.errors import DataError
 
 VIEWED = 20  # rows of a data set whose ranked lists the page holds: about 90 kB each on 500 images
 

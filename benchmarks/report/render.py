@@ -10,16 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.atomic import write_whole
-from benchmarks.eccv_table import read_eccv
-from benchmarks.errors import RunError
-from benchmarks.leaderboard import read_runs
-from benchmarks.published import read_published
-from benchmarks.report.boards import MARK_NAMES, VIEW_NAMES
-from benchmarks.report.charts import chart_specs, vega_library
-from benchmarks.report.contents import Contents, make_contents
-from benchmarks.retrieval import Gallery, open_gallery
-from benchmarks.rows import Run
+from itm_harness.benchmarks.analysis.retrieval import Gallery, open_gallery
+from itm_harness.benchmarks.common.atomic import write_whole
+from itm_harness.benchmarks.common.errors import RunError
+from itm_harness.benchmarks.leaderboard.build import read_runs
+from itm_harness.benchmarks.leaderboard.eccv_table import read_eccv
+from itm_harness.benchmarks.leaderboard.published import read_published
+from itm_harness.benchmarks.leaderboard.rows import Run
+from itm_harness.benchmarks.report.boards import MARK_NAMES, VIEW_NAMES
+from itm_harness.benchmarks.report.charts import chart_specs, vega_library
+from itm_harness.benchmarks.report.contents import Contents, make_contents
 
 TEMPLATES = Path(__file__).parent / "templates"
 SCRIPTS = ("page.js", "boards.js", "charts.js", "retrieval.js", "viewer.js", "main.js")  # one program, in this order

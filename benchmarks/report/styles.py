@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from benchmarks.rows import Row
+from itm_harness.benchmarks.leaderboard.rows import Row
 
 COLOURS = tuple(f"var(--hue-{i})" for i in range(1, 8))
 SHAPES = (  # outlines in the square from -1 to 1, for the charts and for the keys beside names

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.records import Details
-from benchmarks.retrieval import Gallery
-from datasets.pictures import open_picture
+from itm_harness.benchmarks.analysis.retrieval import Gallery
+from itm_harness.benchmarks.records.store import Details
+from itm_harness.datasets.pictures.folder import open_picture
 
 SIDE = 240  # pixels; larger pictures are made smaller
 QUALITY = 72  # of lossy pictures

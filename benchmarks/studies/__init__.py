@@ -1,1 +1,3 @@
-"""Studies: questions about a method that no training on a data set answers."""
+"""Studies that need no data set, and STUDIES.md.
+May import the rooms from leaderboard downwards.
+"""

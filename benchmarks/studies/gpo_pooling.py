@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.errors import RunError
-from methods.pooling import GPOPooling, sort_descending
+from itm_harness.benchmarks.common.errors import RunError
+from itm_harness.methods.encoders.pooling import GPOPooling, sort_descending
 
-TABLE_6 = Path(__file__).parent.parent / "published" / "gpo_pooling.csv"
+TABLE_6 = Path(__file__).parents[1] / "leaderboard" / "published" / "gpo_pooling.csv"
 SIZES = {"seen": (20, 100), "smaller": (10, 19), "larger": (101, 120)}  # first and last, of training and of test
 LONGEST = SIZES["larger"][1]
 

@@ -8,18 +8,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.atomic import write_whole
-from benchmarks.errors import RunError
-from benchmarks.formats import markdown
-from benchmarks.provenance import ROOT, code_hash, versions
-from benchmarks.studies.gpo_pooling import SIZES, Training, imitate_all, published_errors
-from benchmarks.tables import Column, Page, Section, Table
-from datasets.spec import nearest
+from itm_harness.benchmarks.common.atomic import write_whole
+from itm_harness.benchmarks.common.errors import RunError
+from itm_harness.benchmarks.leaderboard.formats import markdown
+from itm_harness.benchmarks.leaderboard.tables import Column, Page, Section, Table
+from itm_harness.benchmarks.records.code_hash import ROOT, code_hash
+from itm_harness.benchmarks.records.provenance import versions
+from itm_harness.benchmarks.studies.gpo_pooling import SIZES, Training, imitate_all, published_errors
+from itm_harness.datasets.spec import nearest
 
 GPO_POOLING = "gpo-pooling"
 STUDIES = (GPO_POOLING,)
 DECIMALS = 4
-CODE = ("methods/pooling.py", "methods/gru.py", "benchmarks/studies/gpo_pooling.py")
+CODE = ("methods/encoders/pooling.py", "methods/encoders/gru.py", "benchmarks/studies/gpo_pooling.py")
 
 Show = Callable[[str], None]
 

@@ -8,20 +8,20 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from benchmarks.optimiser import build_optimizer
-from benchmarks.verify.case import Case
-from benchmarks.verify.embeddings import compare_embeddings, compare_evaluation
-from benchmarks.verify.hrem import BLOCKS, Draws
-from benchmarks.verify.models import Model, load_model
-from benchmarks.verify.probes import compare_gradients, norms_and_probes
-from datasets.batch import Batch, ImageBatch, TextBatch
-from methods.aahr import AAHR, CLIP_IMAGES, CLIP_TEXTS
-from methods.base import Progress, Terms
-from methods.graph_convolution import mean_adjacency
-from methods.guided_encoder import GuidedEncoder
-from methods.normalise import l2norm
-from methods.prototypes import sinkhorn
-from methods.recipe import Optim
+from itm_harness.benchmarks.training.optimiser import build_optimizer
+from itm_harness.benchmarks.verify.case import Case
+from itm_harness.benchmarks.verify.embeddings import compare_embeddings, compare_evaluation
+from itm_harness.benchmarks.verify.hrem import BLOCKS, Draws
+from itm_harness.benchmarks.verify.models import Model, load_model
+from itm_harness.benchmarks.verify.probes import compare_gradients, norms_and_probes
+from itm_harness.datasets.batch import Batch, ImageBatch, TextBatch
+from itm_harness.methods.aahr import AAHR, CLIP_IMAGES, CLIP_TEXTS
+from itm_harness.methods.base import Progress, Terms
+from itm_harness.methods.encoders.guided_encoder import GuidedEncoder
+from itm_harness.methods.graphs.graph_convolution import mean_adjacency
+from itm_harness.methods.losses.prototypes import sinkhorn
+from itm_harness.methods.parts.normalise import l2norm
+from itm_harness.methods.recipe import Optim
 
 PHASES = {"base": (), "swav": ("prototypes",), "graph": ("prototypes", "graph"), "moco": ("prototypes", "graph")}
 TERMS = {

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.errors import RunError
-from benchmarks.verify.report import Report
+from itm_harness.benchmarks.common.errors import RunError
+from itm_harness.benchmarks.verify.report import Report
 
 COMPANION = "_atol"  # <array>_atol holds the tolerance of each element of <array>
 

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.evaluate import similarity_matrix
-from benchmarks.verify.case import Case
-from benchmarks.verify.models import CAPTIONS_PER_IMAGE, Model, images, pairs, texts
-from datasets.batch import ImageBatch, TextBatch
-from methods.base import Encoded
-from methods.normalise import l2norm
+from itm_harness.benchmarks.protocol.evaluate import similarity_matrix
+from itm_harness.benchmarks.verify.case import Case
+from itm_harness.benchmarks.verify.models import CAPTIONS_PER_IMAGE, Model, images, pairs, texts
+from itm_harness.datasets.batch import ImageBatch, TextBatch
+from itm_harness.methods.base import Encoded
+from itm_harness.methods.parts.normalise import l2norm
 
 
 def compare_embeddings(case: Case, prefix: str, image: Tensor, text: Tensor) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from benchmarks.verify.case import Case
-from benchmarks.verify.embeddings import compare_embeddings, compare_pooling, compare_trained
-from benchmarks.verify.models import (
+from itm_harness.benchmarks.verify.case import Case
+from itm_harness.benchmarks.verify.embeddings import compare_embeddings, compare_pooling, compare_trained
+from itm_harness.benchmarks.verify.models import (
     Model,
     compare_gallery,
     compare_loss,
@@ -15,10 +15,10 @@ from benchmarks.verify.models import (
     load_model,
     texts,
 )
-from methods.base import Progress
-from methods.gpo import GPO
-from methods.pooling import GPOPooling, rank_codes
-from methods.recipe import Optim
+from itm_harness.methods.base import Progress
+from itm_harness.methods.encoders.pooling import GPOPooling, rank_codes
+from itm_harness.methods.gpo import GPO
+from itm_harness.methods.recipe import Optim
 
 BEFORE, AFTER = Progress(), Progress(phases=frozenset({"max_violation"}))
 TERMS = {"total": "total", "cost_s": "i2t", "cost_im": "t2i"}

@@ -8,18 +8,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.evaluate import similarity_matrix
-from benchmarks.protocol import evaluate_matrix
-from benchmarks.references.gsmn import textual_trace
-from benchmarks.verify.case import Case
-from benchmarks.verify.models import Model, compare_gradients, compare_steps, load_model
-from benchmarks.verify.protocol import compare_evaluation
-from datasets.batch import Batch, ImageBatch, TextBatch
-from methods.base import Encoded, Progress, Terms
-from methods.gsmn import GSMN
-from methods.matching import Nodes, match_nodes
-from methods.matching_graphs import dependency_adjacency, polar_coordinates
-from methods.recipe import Optim
+from itm_harness.benchmarks.bench.references.gsmn import textual_trace
+from itm_harness.benchmarks.protocol.evaluate import similarity_matrix
+from itm_harness.benchmarks.protocol.ranks import evaluate_matrix
+from itm_harness.benchmarks.verify.case import Case
+from itm_harness.benchmarks.verify.models import Model, compare_gradients, compare_steps, load_model
+from itm_harness.benchmarks.verify.protocol import compare_evaluation
+from itm_harness.datasets.batch import Batch, ImageBatch, TextBatch
+from itm_harness.methods.base import Encoded, Progress, Terms
+from itm_harness.methods.graphs.matching import Nodes, match_nodes
+from itm_harness.methods.graphs.matching_graphs import dependency_adjacency, polar_coordinates
+from itm_harness.methods.gsmn import GSMN
+from itm_harness.methods.recipe import Optim
 
 CAPTIONS_PER_IMAGE = 5
 OTHER = {"dense": "sparse", "sparse": "dense"}

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.verify.case import Case
-from benchmarks.verify.embeddings import compare_embeddings, compare_trained
-from benchmarks.verify.models import (
+from itm_harness.benchmarks.verify.case import Case
+from itm_harness.benchmarks.verify.embeddings import compare_embeddings, compare_trained
+from itm_harness.benchmarks.verify.models import (
     Model,
     compare_gallery,
     compare_loss,
@@ -20,15 +20,15 @@ from benchmarks.verify.models import (
     pairs,
     texts,
 )
-from methods.base import Progress, Terms, dot_products
-from methods.fragments import FragmentEncoder
-from methods.hrem import CUTOFFS, HREM
-from methods.losses import diagonal, hinge_loss, same_image
-from methods.normalise import l2norm
-from methods.pooling import kmax_pool, mean_pool
-from methods.recipe import Optim
-from methods.text_encoders import valid_positions
-from methods.triplet import Choice, largest_weights, triplet_loss
+from itm_harness.methods.base import Progress, Terms, dot_products
+from itm_harness.methods.encoders.fragments import FragmentEncoder
+from itm_harness.methods.encoders.pooling import kmax_pool, mean_pool
+from itm_harness.methods.encoders.text_encoders import valid_positions
+from itm_harness.methods.hrem import CUTOFFS, HREM
+from itm_harness.methods.losses.hinge import diagonal, hinge_loss, same_image
+from itm_harness.methods.losses.triplet import Choice, largest_weights, triplet_loss
+from itm_harness.methods.parts.normalise import l2norm
+from itm_harness.methods.recipe import Optim
 
 WARM_UP = Progress(phases=frozenset({"max_violation"}))
 GRAPH = Progress(phases=frozenset({"max_violation", "graph"}))

@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.evaluate import similarity_matrix
-from benchmarks.optimiser import build_optimizer
-from benchmarks.protocol import evaluate_matrix
-from benchmarks.verify.case import Case
-from benchmarks.verify.protocol import compare_evaluation
-from datasets.batch import Batch, ImageBatch, TextBatch
-from methods.base import Encoded, Method, MethodConfig, Progress, Terms
-from methods.official import Tensors, import_checkpoint, read_checkpoint
-from methods.recipe import Optim
+from itm_harness.benchmarks.protocol.evaluate import similarity_matrix
+from itm_harness.benchmarks.protocol.ranks import evaluate_matrix
+from itm_harness.benchmarks.training.optimiser import build_optimizer
+from itm_harness.benchmarks.verify.case import Case
+from itm_harness.benchmarks.verify.protocol import compare_evaluation
+from itm_harness.datasets.batch import Batch, ImageBatch, TextBatch
+from itm_harness.methods.base import Encoded, Method, MethodConfig, Progress, Terms
+from itm_harness.methods.official import Tensors, import_checkpoint, read_checkpoint
+from itm_harness.methods.recipe import Optim
 
 NO_GRADIENT = -1.0
 CAPTIONS_PER_IMAGE = 5

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.verify.models import Model
+from itm_harness.benchmarks.verify.models import Model
 
 
 def compare_gradients(model: Model, prefix: str) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks import eccv
-from benchmarks.protocol import (
+from itm_harness.benchmarks.protocol import eccv
+from itm_harness.benchmarks.protocol.ranks import (
     Evaluation,
     Ranks,
     direction_metrics,
@@ -18,8 +18,8 @@ from benchmarks.protocol import (
     rank_matrix,
     top_items,
 )
-from benchmarks.records import Direction
-from benchmarks.verify.case import Case
+from itm_harness.benchmarks.records.store import Direction
+from itm_harness.benchmarks.verify.case import Case
 
 DIRECTIONS = ("i2t", "t2i")
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks.errors import RunError
-from benchmarks.verify.case import Case
-from datasets.text import Vocabulary, WordTokenizer, split_words
+from itm_harness.benchmarks.common.errors import RunError
+from itm_harness.benchmarks.verify.case import Case
+from itm_harness.datasets.text.tokens import Vocabulary, WordTokenizer, split_words
 
 
 def check(case: Case) -> None:

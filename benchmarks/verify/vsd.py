@@ -5,26 +5,26 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from benchmarks.optimiser import build_optimizer
-from benchmarks.verify.case import Case
-from benchmarks.verify.embeddings import compare_embeddings, compare_evaluation, compare_pooling
-from benchmarks.verify.hrem import BLOCKS, Draws
-from benchmarks.verify.models import Model, load_model
-from benchmarks.verify.probes import compare_gradients, norms_and_probes
-from datasets.batch import Batch, ImageBatch, TextBatch
-from methods.base import Progress, Terms, dot_products
-from methods.fragments import FragmentEncoder
-from methods.gpo import GPO
-from methods.hosting import resolve_entry
-from methods.hrem import HREM
-from methods.losses import same_image
-from methods.normalise import l2norm
-from methods.pooling import mean_pool
-from methods.prototypes import sinkhorn
-from methods.recipe import Optim
-from methods.registry import find_method
-from methods.triplet import triplet_loss
-from methods.vsd import CUTOFFS, VSD
+from itm_harness.benchmarks.training.optimiser import build_optimizer
+from itm_harness.benchmarks.verify.case import Case
+from itm_harness.benchmarks.verify.embeddings import compare_embeddings, compare_evaluation, compare_pooling
+from itm_harness.benchmarks.verify.hrem import BLOCKS, Draws
+from itm_harness.benchmarks.verify.models import Model, load_model
+from itm_harness.benchmarks.verify.probes import compare_gradients, norms_and_probes
+from itm_harness.datasets.batch import Batch, ImageBatch, TextBatch
+from itm_harness.methods.base import Progress, Terms, dot_products
+from itm_harness.methods.encoders.fragments import FragmentEncoder
+from itm_harness.methods.encoders.pooling import mean_pool
+from itm_harness.methods.gpo import GPO
+from itm_harness.methods.hosting import resolve_entry
+from itm_harness.methods.hrem import HREM
+from itm_harness.methods.losses.hinge import same_image
+from itm_harness.methods.losses.prototypes import sinkhorn
+from itm_harness.methods.losses.triplet import triplet_loss
+from itm_harness.methods.parts.normalise import l2norm
+from itm_harness.methods.recipe import Optim
+from itm_harness.methods.registry import find_method
+from itm_harness.methods.vsd import CUTOFFS, VSD
 
 SUM, HARDEST = Progress(), Progress(phases=frozenset({"max_violation"}))
 GRAPH = Progress(phases=frozenset({"max_violation", "graph"}))

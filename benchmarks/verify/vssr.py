@@ -6,15 +6,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.optimiser import build_optimizer
-from benchmarks.verify.case import Case
-from benchmarks.verify.hrem import Draws
-from benchmarks.verify.models import CAPTIONS_PER_IMAGE, Model, in_parts, load_model
-from benchmarks.verify.probes import probe
-from datasets.batch import Batch, ImageBatch, TextBatch
-from methods.base import Encoded, Progress, Terms, dot_products
-from methods.codings import MASKED, coded, pooled
-from methods.contrastive import (
+from itm_harness.benchmarks.training.optimiser import build_optimizer
+from itm_harness.benchmarks.verify.case import Case
+from itm_harness.benchmarks.verify.hrem import Draws
+from itm_harness.benchmarks.verify.models import CAPTIONS_PER_IMAGE, Model, in_parts, load_model
+from itm_harness.benchmarks.verify.probes import probe
+from itm_harness.datasets.batch import Batch, ImageBatch, TextBatch
+from itm_harness.methods.base import Encoded, Progress, Terms, dot_products
+from itm_harness.methods.encoders.text_encoders import valid_positions
+from itm_harness.methods.graphs.codings import MASKED, coded, pooled
+from itm_harness.methods.losses.contrastive import (
     CANDIDATE_EPSILON,
     IMAGE_EPSILON,
     joint_contrastive_loss,
@@ -23,12 +24,11 @@ from methods.contrastive import (
     row_losses,
     specificity_loss,
 )
-from methods.losses import MARGIN, diagonal, hinge_loss, same_image
-from methods.normalise import l2norm
-from methods.recipe import Optim
-from methods.text_encoders import valid_positions
-from methods.triplet import largest_weights, triplet_loss
-from methods.vssr import VSSR, single_entities
+from itm_harness.methods.losses.hinge import MARGIN, diagonal, hinge_loss, same_image
+from itm_harness.methods.losses.triplet import largest_weights, triplet_loss
+from itm_harness.methods.parts.normalise import l2norm
+from itm_harness.methods.recipe import Optim
+from itm_harness.methods.vssr import VSSR, single_entities
 
 HARDEST, SUM = Progress(phases=frozenset({"max_violation"})), Progress()
 CODINGS = {"VHACoding": "vha", "THACoding": "tha", "VSACoding": "vsa"}

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datasets.demo import words
-from datasets.demo.clauses import favour, relate, under_preposition
-from datasets.demo.meaning import Entity, Link, Meaning, Text
-from datasets.demo.scenes import INVERSE, Kind, Relation, Scene, SceneObject, boxes, pick, place
-from datasets.demo.syntax import Pairs, Phrase, adverbial, conjoin, leaves, linearise, prepositional
+from itm_harness.datasets.demo import words
+from itm_harness.datasets.demo.clauses import favour, relate, under_preposition
+from itm_harness.datasets.demo.meaning import Entity, Link, Meaning, Text
+from itm_harness.datasets.demo.scenes import INVERSE, Kind, Relation, Scene, SceneObject, boxes, pick, place
+from itm_harness.datasets.demo.syntax import Pairs, Phrase, adverbial, conjoin, leaves, linearise, prepositional
 
 CAPTIONS_PER_IMAGE = 5
 VAGUE = {

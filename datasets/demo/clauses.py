@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from datasets.demo import words
-from datasets.demo.scenes import Item, Kind, pick
-from datasets.demo.syntax import Phrase, leaves, prepositional
+from itm_harness.datasets.demo import words
+from itm_harness.datasets.demo.scenes import Item, Kind, pick
+from itm_harness.datasets.demo.syntax import Phrase, leaves, prepositional
 
 Clause = tuple[Phrase, str]  # the root, and the relation in words as a scene graph holds it
 

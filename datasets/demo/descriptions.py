@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from datasets.demo import words
-from datasets.demo.captions import THOROUGH, Writer, sentence
-from datasets.demo.meaning import Entity, Meaning, Text
-from datasets.demo.scenes import BACKGROUNDS, COLOURS, SHAPES, SIZES, TEXTURES, Scene, SceneObject, pick
+from itm_harness.datasets.demo import words
+from itm_harness.datasets.demo.captions import THOROUGH, Writer, sentence
+from itm_harness.datasets.demo.meaning import Entity, Meaning, Text
+from itm_harness.datasets.demo.scenes import BACKGROUNDS, COLOURS, SHAPES, SIZES, TEXTURES, Scene, SceneObject, pick
 
 STAR_ERROR, STAR_MISSED = 0.12, 0.2  # per attribute, per object
 DAGGER_ERROR = 0.06

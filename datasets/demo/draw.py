@@ -7,7 +7,7 @@ from math import cos, pi, sin
 
 from PIL import Image, ImageDraw
 
-from datasets.demo.scenes import CANVAS, Scene, SceneObject, boxes
+from itm_harness.datasets.demo.scenes import CANVAS, Scene, SceneObject, boxes
 
 SCALE = 2  # drawing at twice the size and halving it smooths the edges
 Colour = tuple[int, int, int]

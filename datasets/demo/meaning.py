@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from datasets.demo.scenes import Kind
-from datasets.demo.syntax import Pairs
+from itm_harness.datasets.demo.scenes import Kind
+from itm_harness.datasets.demo.syntax import Pairs
 
 
 @dataclass(frozen=True)

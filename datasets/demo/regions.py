@@ -12,7 +12,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datasets.demo.scenes import BACKGROUNDS, CANVAS, COLOURS, SHAPES, SIZES, TEXTURES, Scene, SceneObject, boxes, pick
+from itm_harness.datasets.demo.scenes import (
+    BACKGROUNDS,
+    CANVAS,
+    COLOURS,
+    SHAPES,
+    SIZES,
+    TEXTURES,
+    Scene,
+    SceneObject,
+    boxes,
+    pick,
+)
 
 REGIONS = 12
 WIDTH = 64

@@ -13,8 +13,8 @@ from zlib import crc32
 
 import numpy as np
 
-from datasets.demo.meaning import Entity, Meaning
-from datasets.demo.scenes import INVERSE, Kind, Scene, SceneObject, boxes, place
+from itm_harness.datasets.demo.meaning import Entity, Meaning
+from itm_harness.datasets.demo.scenes import INVERSE, Kind, Scene, SceneObject, boxes, place
 
 SENTENCE_WIDTH = 128
 CLIP_WIDTH = 64

@@ -3,7 +3,7 @@
 A star marks the noun in an expression of several words (see syntax.prepositional).
 """
 
-from datasets.demo.scenes import Kind
+from itm_harness.datasets.demo.scenes import Kind
 
 Options = tuple[str, ...]
 

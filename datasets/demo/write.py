@@ -10,13 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from datasets.demo.captions import CAPTIONS_PER_IMAGE, five_captions
-from datasets.demo.descriptions import dagger, star
-from datasets.demo.draw import draw
-from datasets.demo.meaning import Text
-from datasets.demo.regions import region_features
-from datasets.demo.scenes import CANVAS, Kind, Scene, sample_scenes
-from datasets.demo.vectors import SENTENCE_WIDTH, clip_image_vector, clip_text_vector, entity_vector, sentence_vector
+from itm_harness.datasets.demo.captions import CAPTIONS_PER_IMAGE, five_captions
+from itm_harness.datasets.demo.descriptions import dagger, star
+from itm_harness.datasets.demo.draw import draw
+from itm_harness.datasets.demo.meaning import Text
+from itm_harness.datasets.demo.regions import region_features
+from itm_harness.datasets.demo.scenes import CANVAS, Kind, Scene, sample_scenes
+from itm_harness.datasets.demo.vectors import (
+    SENTENCE_WIDTH,
+    clip_image_vector,
+    clip_text_vector,
+    entity_vector,
+    sentence_vector,
+)
 
 SIZES = {"train": 1000, "dev": 200, "test": 500}
 SEED = 7

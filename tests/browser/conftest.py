@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from benchmarks.report.render import write_report
-from tests.pages import page_store, write_data
+from itm_harness.benchmarks.report.render import write_report
+from itm_tests.pages import page_store, write_data
 
 
 @pytest.fixture(scope="session")

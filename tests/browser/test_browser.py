@@ -5,10 +5,10 @@ import re
 import numpy as np
 import pytest
 
-from benchmarks.compare import most_different
-from benchmarks.report.viewer import packed_gallery
-from benchmarks.retrieval import answer, open_gallery
-from tests.pages import HOSTILE, HOSTILE_TEXT, page_store, write_data
+from itm_harness.benchmarks.analysis.compare import most_different
+from itm_harness.benchmarks.analysis.retrieval import answer, open_gallery
+from itm_harness.benchmarks.report.viewer import packed_gallery
+from itm_tests.pages import HOSTILE, HOSTILE_TEXT, page_store, write_data
 
 pytestmark = pytest.mark.browser
 WIDTHS = (1280, 390, 320)

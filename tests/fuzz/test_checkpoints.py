@@ -18,15 +18,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from benchmarks.checkpoint import FORMAT, read_about
-from benchmarks.checkpoint_evaluation import load_ours
-from methods.gpo import GPO, GPOConfig
-from methods.official import import_checkpoint
-from methods.registry import find_method
-from tests.fuzz.answers import answered, fuzzed
-from tests.fuzz.inputs import STRANGE_TEXT, VALUES, altered, damaged
+from itm_harness.benchmarks.runs.checkpoint_evaluation import load_ours
+from itm_harness.benchmarks.training.checkpoint import FORMAT, read_about
+from itm_harness.methods.gpo import GPO, GPOConfig
+from itm_harness.methods.official import import_checkpoint
+from itm_harness.methods.registry import find_method
+from itm_tests.fuzz.answers import answered, fuzzed
+from itm_tests.fuzz.inputs import STRANGE_TEXT, VALUES, altered, damaged
+from itm_tests.places import GOLDEN
 
-OFFICIAL = Path(__file__).parents[1] / "golden" / "gpo" / "bigru-regions" / "checkpoint.pth"
+OFFICIAL = GOLDEN / "gpo" / "bigru-regions" / "checkpoint.pth"
 CONFIG = GPOConfig(region_dim=4, embed_size=4, text={"bert": None, "word_dim": 3, "vocabulary_size": 5})
 ABOUT = {
     "method": "gpo", "variant": "gpo", "dataset": "demo", "config": CONFIG.model_dump(mode="json"),

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import yaml
 
-import harness
-from benchmarks.records import write_record
-from tests.fuzz.test_yaml import BOMB, DATASET
-from tests.stores import Store
-from tests.trees import write_f30k
+from itm_harness.benchmarks.commands import app as harness
+from itm_harness.benchmarks.records.store import write_record
+from itm_tests.fuzz.inputs import BOMB, DATASET
+from itm_tests.stores import Store
+from itm_tests.trees import write_f30k
 
 RUN = ("run", "--method", "gpo", "--dataset", "f30k", "--data-root", "{data}", "--output", "{out}", "--device", "cpu",
        "--set", "text.bert=null")  # fmt: skip

@@ -10,19 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.matrix_file import evaluate_matrix_file
-from datasets.annotations import collect, read_annotations
-from datasets.arrays import to_tensor
-from datasets.captions import read_layout
-from datasets.graphs import read_graphs, relation_numbers
-from datasets.manifest import manifest_path, read_manifest
-from datasets.pictures import find_pictures
-from datasets.precomp import open_dataset, open_features
-from datasets.sidecars import open_sidecar
-from datasets.text import SplitWords, read_vocabulary
-from tests.fuzz.answers import answered, fuzzed, slowly_fuzzed
-from tests.fuzz.inputs import VALUES, altered, damaged, npy, npy_files
-from tests.trees import write_f30k
+from itm_harness.benchmarks.protocol.matrix_file import evaluate_matrix_file
+from itm_harness.datasets.files.annotations import collect, read_annotations
+from itm_harness.datasets.files.arrays import to_tensor
+from itm_harness.datasets.files.manifest import manifest_path, read_manifest
+from itm_harness.datasets.pictures.folder import find_pictures
+from itm_harness.datasets.precomp import open_dataset, open_features
+from itm_harness.datasets.sidecars import open_sidecar
+from itm_harness.datasets.text.captions import read_layout
+from itm_harness.datasets.text.graphs import read_graphs, relation_numbers
+from itm_harness.datasets.text.tokens import SplitWords, read_vocabulary
+from itm_tests.fuzz.answers import answered, fuzzed, slowly_fuzzed
+from itm_tests.fuzz.inputs import VALUES, altered, damaged, npy, npy_files
+from itm_tests.trees import write_f30k
 
 FEATURES = npy(np.ones((3, 4, 5), np.float32))
 BOXES = npy(np.linspace(0, 400, 12 * 6 * 4, dtype=np.float32).reshape(12, 6, 4))

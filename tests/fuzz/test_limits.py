@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from benchmarks.protocol import evaluate_matrix
-from datasets.batch import Inputs, Words
-from datasets.precomp import open_dataset, open_features
-from tests.fuzz.answers import answered
-from tests.trees import write_f30k
+from itm_harness.benchmarks.protocol.ranks import evaluate_matrix
+from itm_harness.datasets.batch import Inputs, Words
+from itm_harness.datasets.precomp import open_dataset, open_features
+from itm_tests.fuzz.answers import answered
+from itm_tests.trees import write_f30k
 
 
 def header(path, shape, dtype="<f4") -> None:

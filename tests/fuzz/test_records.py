@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.leaderboard import write_leaderboard
-from benchmarks.records import read_details_beside, read_record, write_record
-from tests.fuzz.answers import answered, fuzzed, slowly_fuzzed
-from tests.fuzz.inputs import VALUES, altered, damaged, npy, npy_files
-from tests.stores import Store
+from itm_harness.benchmarks.leaderboard.build import write_leaderboard
+from itm_harness.benchmarks.records.store import read_details_beside, read_record, write_record
+from itm_tests.fuzz.answers import answered, fuzzed, slowly_fuzzed
+from itm_tests.fuzz.inputs import VALUES, altered, damaged, npy, npy_files
+from itm_tests.stores import Store
 
 
 @pytest.fixture(scope="module")

@@ -6,28 +6,17 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.spec import find_spec
-from methods.gpo import GPO
-from methods.recipe import parse_override, resolve
-from tests.fuzz.answers import answered, fuzzed
-from tests.fuzz.inputs import STRANGE_TEXT, VALUES, altered, damaged
+from itm_harness.datasets.spec import find_spec
+from itm_harness.methods.gpo import GPO
+from itm_harness.methods.recipe import parse_override, resolve
+from itm_tests.fuzz.answers import answered, fuzzed
+from itm_tests.fuzz.inputs import BOMB, DATASET, STRANGE_TEXT, VALUES, altered, damaged
 
-DATASET = {
-    "name": "mine", "extends": "scan", "captions_per_image": 5, "folder": "precomp", "picture_size": [20, 30],
-    "splits": {"train": "train", "dev": "dev", "test": "testall"}, "simulated": ["boxes"],
-    "benchmarks": [{"name": "mine-1k", "images": 1000, "folds": 5}],
-    "sidecars": {"boxes": {"side": "image", "rows": "image", "kind": "boxes", "files": ["{split}_b.npy"],
-                           "what": "boxes", "made_by": "you"}},
-}  # fmt: skip
 RECIPE = {
     "defaults": [{"source": "ours", "optim": {"lr": 1e-3}, "embed_size": 32, "phases.max_violation": {"epoch": 1}}],
     "datasets": {"f30k": [{"when": {"variant": "gpo"}, "train.epochs": 3, "text": {"bert": None}}]},
     "variants": {"gpo": [{"source": "paper", "optim.decay_epochs": [1, 2]}]},
 }
-BOMB = "a: &a [x,x]\n" + "".join(
-    f"{name}: &{name} [*{before},*{before},*{before}]\n"
-    for before, name in zip("abcdefghijklmno", "bcdefghijklmnop", strict=True)
-)
 HOSTILE = st.sampled_from(
     [BOMB, "a: &a {b: *a}", "!!python/object/apply:os.system ['true']", "[" * 3000, "? " * 2000, "a: 2026-99-99", "\0",
      "a: " + "9" * 5000, "!!binary zz=", "<<: 1", "{a: 1, a: 2}", "- &x\n- *x"]

@@ -3,15 +3,16 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
+
+from itm_tests.places import ROOT
 
 
 def test_ten_kills_lose_nothing():
     """In an interpreter of its own: it forks, which one whose threads have worked must not."""
     small = ["--kills", "10", "--size", "16", "--disks", "2", "--caches", "0"]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.trust.kills", *small],
-        cwd=Path(__file__).parent.parent.parent,
+        [sys.executable, "-m", "itm_tests.trust.kills", *small],
+        cwd=ROOT,
         capture_output=True,
         text=True,
     )

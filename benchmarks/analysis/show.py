@@ -1,0 +1,92 @@
+"""`show`: one query of a record in the terminal, its ranked list with the right items marked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from itm_harness.benchmarks.analysis.compare import Opened, open_record
+from itm_harness.benchmarks.analysis.retrieval import (
+    DIRECTIONS,
+    Answer,
+    Gallery,
+    answer,
+    benchmark_of,
+    open_gallery,
+    require_same_data,
+)
+from itm_harness.benchmarks.common.errors import RunError
+
+RIGHT = "✓"
+
+
+def show(
+    record: str,
+    query: int,
+    direction: str,
+    against: str | None,
+    benchmark: str | None,
+    dataset: str | None,
+    results: Path,
+    data_root: Path | None,
+    console: Console,
+) -> None:
+    """Print a query and what one record, or two, answered.
+
+    dataset: where the captions are from; None = the record's data set, by its name. Raises RunError or DataError where
+    a record, a benchmark or a query does not exist, or the data are not at hand.
+    """
+    opened = [open_record(name, results) for name in (record, against) if name is not None]
+    chosen = benchmark_of(opened[0], benchmark)
+    _require_benchmark(opened, chosen)
+    answers = [answer(o.details[chosen], direction, query) for o in opened]
+    gallery = open_gallery(dataset or opened[0].record.dataset, data_root)
+    for o in opened:
+        require_same_data(gallery, o.record, o.details[chosen])
+    _print_query(answers[0], chosen, gallery, console)
+    for o, found in zip(opened, answers, strict=True):
+        console.print(_answer_table(o, found, gallery))
+
+
+def _require_benchmark(opened: list[Opened], benchmark: str) -> None:
+    for o in opened:
+        if benchmark not in o.record.metrics:
+            raise RunError(
+                f"{o.record.id} was not measured on {benchmark} but on {', '.join(o.record.metrics)}; "
+                f"choose two records of one data set."
+            )
+
+
+def _print_query(found: Answer, benchmark: str, gallery: Gallery, console: Console) -> None:
+    kind, item = DIRECTIONS[found.direction]
+    lines = [f"{benchmark}, {kind} {found.query}: the {item}s that fit best"]
+    if kind == "image":
+        lines += [f"picture {gallery.name_of(found.query)}; its captions:"]
+        lines += [f"  {number} {gallery.captions[number]}" for number in found.right]
+    else:
+        (image,) = found.right
+        lines += [f"  {gallery.captions[found.query]}", f"its picture: image {image}, {gallery.name_of(image)}"]
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
+
+
+def _answer_table(opened: Opened, found: Answer, gallery: Gallery) -> Table:
+    """The ranked list of a record; an image is told by its picture and its first caption."""
+    seen = "" if any(hit.right for hit in found.hits) else ", not among the best listed"
+    title = f"{opened.record.id}: rank {found.rank}{seen}"
+    item = DIRECTIONS[found.direction][1]
+    table = Table(
+        "", "right", item, "score", "caption" if item == "caption" else "picture and first caption", title=title
+    )
+    for place, hit in enumerate(found.hits, start=1):
+        text = gallery.captions[hit.item] if item == "caption" else _image_text(hit.item, gallery)
+        cells = str(place), RIGHT if hit.right else "", str(hit.item), f"{hit.score:.4f}"
+        table.add_row(*cells, Text(text), style="bold green" if hit.right else None)
+    return table
+
+
+def _image_text(image: int, gallery: Gallery) -> str:
+    return f"{gallery.name_of(image)}: {gallery.captions_of(image)[0]}"

@@ -1,0 +1,40 @@
+"""The command line: every group of commands under one name, and how a command ends."""
+
+from __future__ import annotations
+
+import errno
+
+import typer
+
+from itm_harness.benchmarks.commands import data, known, measure, records, tables, train
+from itm_harness.benchmarks.commands.shown import stop_with
+from itm_harness.benchmarks.common.errors import RunError
+from itm_harness.benchmarks.common.interrupt import Interrupted
+from itm_harness.datasets.errors import DataError
+from itm_harness.methods.errors import MethodError
+
+app = typer.Typer(
+    help="Train, measure and compare image-text-matching methods under one protocol.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="rich",
+)
+for group in (train, measure, tables, records, data, known):
+    app.add_typer(group.app)
+
+
+def main() -> None:
+    """Run a command. Bad input ends with one sentence and exit code 2, a stop on request with 130."""
+    try:
+        app()
+    except (DataError, MethodError, RunError) as error:
+        stop_with(str(error), 2)
+    except Interrupted:
+        stop_with("stopped, everything is saved; the same command (without --fresh or --force) goes on from here.", 130)
+    except KeyboardInterrupt:
+        stop_with("stopped; the same command (without --fresh or --force) goes on from what is saved.", 130)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
+            raise
+        stop_with(f"{error.filename or 'a file'} cannot be written: {error.strerror}; make room or use --output.", 2)

@@ -1,0 +1,3 @@
+"""What every room uses: errors, atomic writes, interruption, free memory, a line that says what goes on.
+Imports nothing of this project.
+"""

@@ -1,0 +1,83 @@
+"""LEADERBOARD.md and the same in other formats, regenerable byte for byte from the records and published numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+
+from itm_harness.benchmarks.common.atomic import write_whole
+from itm_harness.benchmarks.common.errors import RunError
+from itm_harness.benchmarks.leaderboard.eccv_table import read_eccv
+from itm_harness.benchmarks.leaderboard.formats import FORMATS
+from itm_harness.benchmarks.leaderboard.page import make_page
+from itm_harness.benchmarks.leaderboard.published import read_published
+from itm_harness.benchmarks.leaderboard.rows import Run, make_runs
+from itm_harness.benchmarks.records.code_hash import method_code_hash
+from itm_harness.benchmarks.records.store import Details, scan_records
+from itm_harness.datasets.spec import nearest
+from itm_harness.methods.registry import SHIPPED, find_method
+
+NAME = "LEADERBOARD"
+
+
+def write_leaderboard(results_dir: Path, formats: Sequence[str] = ("md",)) -> tuple[list[Path], list[str]]:
+    """Write `<results>/LEADERBOARD.*` from the folder's records.
+
+    formats: of md, csv, latex, html, json. Returns the files, and a sentence for each record that is damaged or cannot
+    stand beside the others: it is left out. Raises RunError where a format is unknown or the folder is missing.
+    """
+    renderers = [_renderer(name) for name in dict.fromkeys(formats)]
+    runs, _, damaged = read_runs(results_dir)
+    page, conflicts = make_page(runs, read_published(), read_eccv())
+    written = [_write(results_dir / f"{NAME}.{suffix}", render(page)) for suffix, render in renderers]
+    return written, damaged + conflicts
+
+
+def read_runs(results_dir: Path) -> tuple[list[Run], dict[str, dict[str, Details]], list[str]]:
+    """The runs that may be shown, the details of every record by its id, and a sentence for each damaged record.
+
+    Raises RunError where the folder is missing.
+    """
+    found, damaged = scan_records(results_dir)
+    hash_of = cache(current_code_hash)
+    details = {record.id: details for record, details in found}
+    runs = make_runs(
+        [record for record, _ in found],
+        details_of=lambda record: details[record.id],
+        current_hash_of=lambda record: hash_of(record.method, record.variant),
+    )
+    return runs, details, damaged
+
+
+def _renderer(name: str) -> tuple[str, Callable]:
+    if name not in FORMATS:
+        raise RunError(f"--format {name} is unknown{nearest(name, list(FORMATS))}; give some of {', '.join(FORMATS)}.")
+    return FORMATS[name]
+
+
+def _write(path: Path, text: str) -> Path:
+    write_whole(path, lambda file: file.write(text.encode()))
+    return path
+
+
+def current_code_hash(method: str, variant: str = "") -> str | None:
+    """Hash of this checkout's code behind a method, its host's included; None where one is not shipped with it.
+
+    An ensemble of recorded runs is named by its members, with + between them: the code behind all of them.
+    """
+    variants = variant.split("+")
+    methods = method.split("+") if "+" in method else [method] * len(variants)
+    if len(methods) != len(variants):  # a + in the name of a user's own method
+        return None
+    files = [_shipped_files(*member) for member in zip(methods, variants, strict=True)]
+    return None if None in files else method_code_hash([file for some in files for file in some])
+
+
+def _shipped_files(method: str, variant: str) -> tuple[Path, ...] | None:
+    if method not in SHIPPED:
+        return None
+    entry = find_method(method, variant)
+    if entry.host is not None and variant not in entry.method.variants:  # on a host of a user's own
+        return None
+    return entry.files

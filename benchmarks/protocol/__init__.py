@@ -1,0 +1,3 @@
+"""The one protocol: similarity, ranks, recalls, of matrices and of streamed galleries.
+May import records and common.
+"""

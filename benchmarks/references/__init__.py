@@ -1,1 +1,0 @@
-"""Slow and obvious implementations: what the fast paths are tested against and timed beside."""

@@ -1,0 +1,3 @@
+"""Where the runs of a sweep are computed: here, in processes, or by Slurm.
+May import what runs may.
+"""

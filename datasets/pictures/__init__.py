@@ -1,0 +1,1 @@
+"""Pictures, pixels, grids of cells, and the models that look at pictures or texts."""

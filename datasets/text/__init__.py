@@ -1,0 +1,1 @@
+"""Captions, tokens, sentence vectors, scene graphs."""

@@ -1,0 +1,76 @@
+"""CLIP itself, computed rather than read: an open_clip model on pictures and captions, to be fine-tuned."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from itm_harness.datasets.batch import Pixels
+from itm_harness.methods.encoders.clip_weights import RECIPE, import_open_clip, known_model, load_clip
+from itm_harness.methods.errors import MethodError
+
+
+class TowerConfig(BaseModel):
+    """The open_clip model that is fine-tuned.
+
+    model: its name there, or path/to/config.json; None = vectors are read instead. weights: their name in the hub, or a
+    file. side: of its pictures, in pixels. squash: pictures are resized whatever their proportions, as SigLIP does;
+    else their largest square is. crop: training shows a part whose sides are a random share in [crop, 1] of that.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str | None = None
+    weights: str = "laion2b_s34b_b79k"
+    side: int = Field(224, ge=1)
+    squash: bool = False
+    crop: float = Field(0.9, gt=0, le=1)
+
+    def pixels(self) -> Pixels:
+        """The pictures that the model reads."""
+        return Pixels(self.side, square=not self.squash, crop=self.crop, bicubic=True)
+
+    def width(self) -> int:
+        """Numbers of the model's vectors."""
+        open_clip = import_open_clip()
+        return open_clip.get_model_config(known_model(open_clip, self.model, RECIPE))["embed_dim"]
+
+
+class CLIPTower(nn.Module):
+    """An open_clip model with its weights; vectors as it gives them, not normalised."""
+
+    def __init__(self, config: TowerConfig) -> None:
+        super().__init__()
+        loaded = load_clip(config.model, config.weights, RECIPE)
+        pictures = loaded.configuration["pictures"]
+        _require_pictures(config, pictures)
+        self.clip = loaded.model
+        for name, values in (("offset", pictures["mean"]), ("scale", pictures["std"])):
+            self.register_buffer(name, 255 * torch.tensor(values)[:, None, None], persistent=False)
+
+    @property
+    def log_scale(self) -> nn.Parameter:
+        """Logarithm of what similarities are multiplied with in the loss, learned with the rest."""
+        return self.clip.logit_scale
+
+    def images(self, pixels: Tensor) -> Tensor:
+        """(B, 3, side, side) uint8 -> (B, d)."""
+        return self.clip.encode_image((pixels.float() - self.offset) / self.scale)
+
+    def texts(self, tokens: Tensor) -> Tensor:
+        """(B, L) tokens, zero behind each end -> (B, d)."""
+        return self.clip.encode_text(pad(tokens, (0, self.clip.context_length - tokens.shape[1])))
+
+
+def _require_pictures(config: TowerConfig, pictures: dict) -> None:
+    """Raises MethodError where the configuration does not give the model the pictures that it was trained on."""
+    size = pictures["size"]
+    wanted = size if isinstance(size, int) else size[0]
+    squashed = pictures["resize_mode"] == "squash"
+    if (wanted, squashed) != (config.side, config.squash):
+        raise MethodError(
+            f"{config.model} reads pictures of {wanted} pixels{', squashed' if squashed else ''}; "
+            f"--set tower.side={wanted} --set tower.squash={str(squashed).lower()}."
+        )

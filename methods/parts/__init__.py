@@ -1,0 +1,3 @@
+"""Small pieces that every room uses: normalisation, precision, memory, gathering.
+Imports no other room.
+"""

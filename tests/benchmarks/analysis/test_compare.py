@@ -1,0 +1,122 @@
+"""Two records side by side: found by name, refused where they do not belong together, known differences."""
+
+import numpy as np
+import pytest
+
+from itm_harness.benchmarks.analysis.compare import Opened, Query, compare_records, most_different, open_record
+from itm_harness.benchmarks.common.errors import RunError
+from itm_tests.stores import Store, details_of
+
+OWNER = np.repeat(np.arange(4), 2)
+
+
+def opened(i2t, t2i, owner=OWNER, **changes) -> Opened:
+    details = {"f8k-1k": details_of(np.array(i2t), np.array(t2i), np.array(owner))}
+    return Opened(Store().add_details(details, **changes), details)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    store = Store()
+    for seed in (1, 2, 12):
+        store.add(seed=seed)
+    store.add(method="hrem")
+    store.write(tmp_path)
+    return tmp_path
+
+
+def test_a_record_is_found_by_id_beginning_or_path(folder):
+    hrem = open_record("hrem", folder)
+    assert open_record(hrem.record.id, folder).record == hrem.record
+    path = folder / "records" / f"{hrem.record.id}.json"
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    for suffix in (".json", ".npz"):
+        (elsewhere / path.name).with_suffix(suffix).write_bytes(path.with_suffix(suffix).read_bytes())
+    found = open_record(str(elsewhere / path.name), folder / "none")
+    assert found.record == hrem.record
+    np.testing.assert_array_equal(found.details["f8k-1k"].t2i_ranks, hrem.details["f8k-1k"].t2i_ranks)
+
+
+def test_a_whole_id_is_no_beginning_of_another(folder):
+    assert open_record("gpo-f8k-s2", folder).record.seed == 2
+    with pytest.raises(RunError, match=r"gpo-f8k-s1 is ambiguous: gpo-f8k-s1-\w+, gpo-f8k-s12-\w+;"):
+        open_record("gpo-f8k-s1", folder)
+    assert open_record("gpo-f8k-s1-", folder).record.seed == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("gpo-f8k-s9-1234", "did you mean 'gpo-f8k-s"), ("none.json", "does not exist"), ("x" * 9, "is not in")],
+)
+def test_an_unknown_record_is_named(folder, name, message):
+    with pytest.raises(RunError, match=message):
+        open_record(name, folder)
+
+
+def test_a_damaged_record_is_named(folder):
+    path = next((folder / "records").glob("hrem*.npz"))
+    path.unlink()
+    with pytest.raises(RunError, match=r"hrem-gpo-f8k-.*\.npz is missing"):
+        open_record("hrem", folder)
+
+
+def test_differences_are_first_minus_second():
+    first = opened([0, 0, 7, 7], [0, 0, 0, 0, 20, 20, 20, 20])
+    second = opened([0, 4, 20, 7], [4, 20, 20, 20, 20, 20, 20, 20], seed=1)
+    (found,) = compare_records(first, second)
+    by_name = {q.name: q for q in found.quantities}
+    known = {  # name: first, second
+        "i2t R@1": (50, 25), "i2t R@5": (50, 50), "i2t R@10": (100, 75),
+        "t2i R@1": (50, 0), "t2i R@5": (50, 12.5), "t2i R@10": (50, 12.5), "rsum": (350, 175),
+    }  # fmt: skip
+    assert {name: (q.first, q.second) for name, q in by_name.items()} == {n: pytest.approx(v) for n, v in known.items()}
+    for name, (a, b) in known.items():
+        assert by_name[name].comparison.difference == pytest.approx(a - b)
+        assert by_name[name].comparison.low <= a - b <= by_name[name].comparison.high
+        assert by_name[name].comparison.p <= by_name[name].adjusted <= 1
+    assert by_name["i2t R@5"].comparison.p == 1
+    assert (found.mcnemar.first_only, found.mcnemar.second_only, found.mcnemar.p) == (1, 0, 1)
+    assert found.mcnemar_sentence().endswith("only A 1, only B 0, p 1.0000")
+    assert by_name["t2i R@5"].row()[:4] == ("t2i R@5", "50.0", "12.5", "+37.5")
+    assert found.images == [Query(1, 1, 5), Query(2, 8, 21)]
+    assert found.captions[:3] == [Query(1, 1, 21), Query(2, 1, 21), Query(3, 1, 21)]
+    (swapped,) = compare_records(second, first)
+    assert swapped.quantities[-1].comparison.difference == pytest.approx(-175)
+    assert swapped.images[0] == Query(1, 5, 1)
+
+
+def test_holm_runs_over_the_quantities():
+    first, second = opened([0] * 4, [0] * 8), opened([50] * 4, [50] * 8, seed=1)
+    (found,) = compare_records(first, second)
+    assert {q.comparison.p for q in found.quantities} == {2 / 10_001}
+    assert [q.adjusted for q in found.quantities] == pytest.approx([7 * 2 / 10_001] * 7)
+
+
+def test_only_shared_benchmarks_are_compared():
+    details = {name: details_of(np.zeros(4), np.zeros(8), OWNER) for name in ("coco-1k", "coco-5k")}
+    both = Opened(Store().add_details(details), details)
+    one = Opened(Store().add_details({"coco-5k": details["coco-5k"]}, seed=1), details)
+    assert [b.benchmark for b in compare_records(both, one)] == ["coco-5k"]
+    with pytest.raises(RunError, match=r"gpo-f8k-s0-\w+ \(f8k-1k\) and .*\(coco-1k, coco-5k\) share no benchmark"):
+        compare_records(opened([0] * 4, [0] * 8), both)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (lambda: opened([0] * 3, [0] * 6, OWNER[:6]), "4 images and 8 captions in 1 fold, and 3 images and 6 captions"),
+        (lambda: opened([0] * 4, [0] * 8, OWNER[::-1].copy()), "their captions belong to other images"),
+        (lambda: opened([0] * 4, [0] * 8, folds=2), "in 2 folds"),
+    ],
+)
+def test_other_data_is_refused(other, message):
+    with pytest.raises(RunError, match=message):
+        compare_records(opened([0] * 4, [0] * 8), other())
+
+
+def test_the_most_different_queries_have_the_largest_ratio_of_ranks():
+    first, second = np.array([0, 399, 5, 9, 0, 3]), np.array([49, 899, 5, 0, 1, 7])
+    ordered = [Query(0, 1, 50), Query(3, 10, 1), Query(1, 400, 900), Query(4, 1, 2), Query(5, 4, 8)]
+    assert most_different(first, second, 99) == ordered  # equal ratios by position, equal ranks not at all
+    assert most_different(first, second, 2) == ordered[:2]

@@ -1,0 +1,1 @@
+"""What tests share: miniature data sets and models, record stores, processes that are killed."""
