@@ -1,3 +1,3 @@
-"""Readers of data sets, a YAML each, in rooms.
+"""Readers of data sets, a YAML each; rooms for files, text, pictures and the embedded demo.
 Imports neither methods nor benchmarks.
 """

@@ -15,7 +15,7 @@ from itm_harness.datasets.augment import Augmentation
 from itm_harness.datasets.batch import Batch, ImageBatch, TensorFields, TextBatch
 from itm_harness.datasets.draws import Draws
 from itm_harness.datasets.errors import DataError
-from itm_harness.datasets.precomp import Split
+from itm_harness.datasets.split import Split
 
 ORDER = 1  # key of the random numbers that shuffle
 T = TypeVar("T", bound=TensorFields)

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from itm_harness.datasets.batch import Batch, ImageBatch, Inputs, TextBatch, WordPieces, Words
-from itm_harness.methods.base import Encoded, Method, MethodConfig, Progress, Ragged, Terms
+from itm_harness.methods.base import Method, MethodConfig, Progress, Terms
 from itm_harness.methods.encoders.text_encoders import TextConfig, text_encoder, valid_positions
 from itm_harness.methods.errors import MethodError
 from itm_harness.methods.graphs.matching import Blocks, Nodes, gather_rows, match_blocks
 from itm_harness.methods.graphs.matching_graphs import TextualGraph, VisualGraph, dependency_adjacency, word_edges
 from itm_harness.methods.losses.hinge import MARGIN, diagonal, hinge_costs
 from itm_harness.methods.official import TEXT_TENSORS, Official, Tensors, region_values, text_values
+from itm_harness.methods.parts.encoded import Encoded, Ragged
 from itm_harness.methods.parts.gather import gather_batch, own_rows
 from itm_harness.methods.parts.memory import chunk_size
 from itm_harness.methods.parts.normalise import l2norm

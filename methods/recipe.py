@@ -8,7 +8,6 @@ Values may be nested (optim: {lr: 5e-4}) or dotted (optim.lr: 5e-4).
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -18,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from itm_harness.methods.base import Method, MethodConfig
 from itm_harness.methods.errors import MethodError
+from itm_harness.methods.spelling import nearest
 
 
 class Section(BaseModel):
@@ -291,9 +291,3 @@ def _model_keys(model: type[BaseModel], prefix: str = "", only_mappings: bool = 
         elif not only_mappings or dict in (kind, *map(get_origin, (kind, *get_args(kind)))):
             keys.append(f"{prefix}{name}")
     return keys
-
-
-def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:
-    """' (did you mean X?)' where something known is close to `word`, else ''."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f" (did you mean '{close[0]}'?)" if close else ""

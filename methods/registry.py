@@ -74,7 +74,7 @@ def find_method(name: str, variant: str | None = None) -> Entry:
 
 def _shipped(name: str) -> Entry:
     if name not in SHIPPED:
-        from itm_harness.methods.recipe import nearest
+        from itm_harness.methods.spelling import nearest
 
         raise MethodError(
             f"unknown method '{name}'{nearest(name, list(SHIPPED))}; known: {', '.join(SHIPPED)}; "

@@ -7,7 +7,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from torch import Tensor
@@ -18,7 +17,7 @@ from itm_harness.methods.encoders.pca import PCA
 from itm_harness.methods.errors import MethodError
 from itm_harness.methods.losses.hinge import MARGIN, hinge_loss, same_image
 from itm_harness.methods.losses.kmeans import kmeans, unchanged
-from itm_harness.methods.losses.prototypes import ITERATIONS, swapped_prediction
+from itm_harness.methods.losses.prototypes import ITERATIONS, read_prototypes, swapped_prediction
 from itm_harness.methods.losses.triplet import Choice, draw_negatives, triplet_loss
 from itm_harness.methods.official import Official, Tensors
 from itm_harness.methods.parts.normalise import l2norm
@@ -305,27 +304,6 @@ def _sidecars(config: VSDConfig) -> dict[str, bool]:
     """Sidecar → is it read?"""
     captions = config.fuses or config.scores == "vectors"
     return {config.descriptions: config.reads_descriptions, config.captions: captions}
-
-
-def read_prototypes(path: Path, count: int, width: int) -> Tensor:
-    """(count, width) float32 centroids of a .npy file. Raises MethodError where it holds something else."""
-    try:
-        centroids = np.load(path, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise MethodError(f"prototypes_file {path} does not exist; give the path of a .npy file, or null.") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise MethodError(f"prototypes_file {path} cannot be read as .npy ({error}); download it again.") from error
-    if not isinstance(centroids, np.ndarray) or centroids.dtype.kind != "f" or centroids.ndim != 2:
-        raise MethodError(f"prototypes_file {path} holds no matrix of floats with one prototype a row; give another.")
-    if centroids.shape != (count, width):
-        rows, columns = centroids.shape
-        raise MethodError(
-            f"prototypes_file {path} holds {rows} prototypes of {columns} numbers, the recipe has {count} of {width}; "
-            f"set prototypes={rows}, or give the file of this data set and encoder."
-        )
-    if not np.isfinite(centroids).all():
-        raise MethodError(f"prototypes_file {path} holds numbers that are not finite; download it again.")
-    return torch.from_numpy(centroids.astype(np.float32))
 
 
 @cache

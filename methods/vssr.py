@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from itm_harness.datasets.batch import Batch, DataSizes, ImageBatch, Inputs, TextBatch
-from itm_harness.methods.base import Encoded, Group, Method, MethodConfig, Progress, Ragged, Terms, dot_products
+from itm_harness.methods.base import Group, Method, MethodConfig, Progress, Terms, dot_products
 from itm_harness.methods.encoders.pooling import GPOPooling
 from itm_harness.methods.encoders.regions import RegionProjection
 from itm_harness.methods.encoders.text_encoders import text_encoder, valid_positions
@@ -22,6 +22,7 @@ from itm_harness.methods.losses.contrastive import TEMPERATURE, joint_contrastiv
 from itm_harness.methods.losses.hinge import MARGIN, diagonal, hinge_loss, same_image
 from itm_harness.methods.losses.triplet import Choice, draw_negatives, triplet_loss
 from itm_harness.methods.official import TEXT_TENSORS, Official, Tensors, region_tensors, region_values, text_values
+from itm_harness.methods.parts.encoded import Encoded, Ragged
 from itm_harness.methods.parts.normalise import l2norm
 from itm_harness.methods.registry import register
 

@@ -26,7 +26,7 @@ from itm_harness.benchmarks.leaderboard.build import read_runs
 from itm_harness.benchmarks.leaderboard.formats import markdown
 from itm_harness.benchmarks.leaderboard.rows import MARKS, Row, Run, make_rows, on_one_test_set, short
 from itm_harness.benchmarks.leaderboard.tables import Column, Interval, Page, Section, Table
-from itm_harness.benchmarks.records.store import Metrics, Record
+from itm_harness.benchmarks.records.schema import Metrics, Record
 from itm_harness.methods.errors import MethodError
 
 TITLE = "Ablations"

@@ -13,7 +13,7 @@ from itm_harness.benchmarks.ablations.sets import AblationRow, AblationSet, has_
 from itm_harness.benchmarks.common.errors import RunError
 from itm_harness.benchmarks.leaderboard.rows import NEVER_SHOWN
 from itm_harness.benchmarks.records.code_hash import method_code_hash
-from itm_harness.benchmarks.records.store import Record
+from itm_harness.benchmarks.records.schema import Record
 from itm_harness.benchmarks.runs.job import Job, RunOptions, portable
 from itm_harness.benchmarks.runs.ready import jobs_to_train
 from itm_harness.benchmarks.runs.run import run

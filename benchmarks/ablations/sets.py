@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from itm_harness.benchmarks.common.errors import RunError
-from itm_harness.benchmarks.records.store import Record
+from itm_harness.benchmarks.records.schema import Record
 from itm_harness.benchmarks.runs.job import portable
 from itm_harness.datasets.spec import nearest
 from itm_harness.methods.hosting import resolve_entry

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from itm_harness.benchmarks.analysis.statistics import Comparison, McNemar, compare, holm, image_recalls, mcnemar
 from itm_harness.benchmarks.common.errors import RunError
-from itm_harness.benchmarks.records.store import (
-    Details,
-    Metrics,
-    Record,
-    read_details_beside,
-    read_record,
-    record_files,
-)
-from itm_harness.datasets.spec import nearest
+from itm_harness.benchmarks.records.opening import Opened
+from itm_harness.benchmarks.records.schema import Details, Metrics
 
 QUANTITIES = (*(f"{direction} R@{k}" for direction in ("i2t", "t2i") for k in (1, 5, 10)), "rsum")
 
@@ -65,45 +57,6 @@ class BenchmarkComparison:
         """For people; the first is A, the second B."""
         m = self.mcnemar
         return f"image-level R@1, exact McNemar: only A {m.first_only}, only B {m.second_only}, p {shown_p(m.p)}"
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A record with its details by benchmark."""
-
-    record: Record
-    details: dict[str, Details]
-
-
-def open_record(name: str, results_dir: Path) -> Opened:
-    """A record by the path of its JSON, its id, or the beginning of its id.
-
-    Raises RunError where there is none, where the beginning fits several, or where it is damaged.
-    """
-    path = find_record(name, results_dir)
-    record = read_record(path)
-    return Opened(record, read_details_beside(path, record))
-
-
-def find_record(name: str, results_dir: Path) -> Path:
-    """The JSON of a record: its path, its id, or the beginning of its id. Raises RunError where it is not one's."""
-    path = Path(name) if name.endswith(".json") else _by_id(name, results_dir)
-    if not path.is_file():
-        raise RunError(f"record {path} does not exist; give the id of a record, or the path of its .json.")
-    return path
-
-
-def _by_id(name: str, results_dir: Path) -> Path:
-    files = {path.stem: path for path in record_files(results_dir)}
-    fitting = [name] if name in files else [known for known in files if known.startswith(name)]
-    if len(fitting) > 1:
-        raise RunError(f"record {name} is ambiguous: {', '.join(fitting)}; write more of the id.")
-    if not fitting:
-        raise RunError(
-            f"record {name} is not in {results_dir / 'records'}{nearest(name, list(files))}; "
-            f"give an id, its beginning, or the path of a .json."
-        )
-    return files[fitting[0]]
 
 
 def compare_records(first: Opened, second: Opened, queries: int = 10) -> list[BenchmarkComparison]:

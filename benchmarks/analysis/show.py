@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from itm_harness.benchmarks.analysis.compare import Opened, open_record
 from itm_harness.benchmarks.analysis.retrieval import (
     DIRECTIONS,
     Answer,
@@ -19,6 +18,7 @@ from itm_harness.benchmarks.analysis.retrieval import (
     require_same_data,
 )
 from itm_harness.benchmarks.common.errors import RunError
+from itm_harness.benchmarks.records.opening import Opened, open_record
 
 RIGHT = "✓"
 

@@ -11,7 +11,7 @@ from math import comb
 
 import numpy as np
 
-from itm_harness.benchmarks.records.store import Details
+from itm_harness.benchmarks.records.schema import Details
 
 RESAMPLES = 10_000
 DRAWS_AT_ONCE = 4_000_000  # image draws per chunk: bounds memory to about 100 MB

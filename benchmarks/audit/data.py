@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from itm_harness.benchmarks.records.store import Record
+from itm_harness.benchmarks.records.schema import Record
 from itm_harness.benchmarks.runs.job import WHOLE, data_contents
 from itm_harness.datasets.batch import Inputs
 from itm_harness.datasets.errors import DataError
 from itm_harness.datasets.precomp import Dataset, open_dataset
+from itm_harness.datasets.split import open_split
 from itm_harness.methods.errors import MethodError
 from itm_harness.methods.hosting import resolve_entry
 from itm_harness.methods.registry import find_method
@@ -72,7 +73,7 @@ class DataAtHand:
             inputs = _inputs(record, dataset, part)
             place = (record.dataset, split, record.limit, repr(inputs))
             if place not in self._hashes:
-                opened = dataset.split(split, inputs, limit=record.limit)
+                opened = open_split(dataset, split, inputs, limit=record.limit)
                 self._hashes[place] = data_contents([opened], self.whole)
         except (DataError, MethodError) as error:
             self._note(f"{part} of {record.dataset} ({error})")

@@ -15,7 +15,6 @@ import torch
 from pydantic import ValidationError
 
 from itm_harness.benchmarks.ablations.report import write_ablations
-from itm_harness.benchmarks.analysis.compare import find_record
 from itm_harness.benchmarks.audit.data import DataAtHand
 from itm_harness.benchmarks.bench.page import write_page
 from itm_harness.benchmarks.common.errors import RunError
@@ -24,15 +23,9 @@ from itm_harness.benchmarks.leaderboard.formats import FORMATS
 from itm_harness.benchmarks.leaderboard.transfer import write_transfer
 from itm_harness.benchmarks.protocol.divergence import collapse
 from itm_harness.benchmarks.protocol.ranks import direction_metrics
-from itm_harness.benchmarks.records.store import (
-    Details,
-    Direction,
-    Metrics,
-    Record,
-    read_details_beside,
-    read_record,
-    record_files,
-)
+from itm_harness.benchmarks.records.opening import find_record
+from itm_harness.benchmarks.records.schema import Details, Direction, Metrics, Record
+from itm_harness.benchmarks.records.store import read_details_beside, read_record, record_files
 from itm_harness.benchmarks.report.render import write_report
 from itm_harness.benchmarks.studies.report import write_studies
 from itm_harness.datasets.errors import DataError

@@ -14,7 +14,7 @@ from itm_harness.benchmarks.bench.references.ranks import reference_ranks
 from itm_harness.benchmarks.protocol.evaluate import encode_gallery, similarity_matrix
 from itm_harness.benchmarks.protocol.ranks import evaluate_matrix
 from itm_harness.benchmarks.protocol.scoring import benchmark_results
-from itm_harness.datasets.precomp import Split
+from itm_harness.datasets.split import Split
 from itm_harness.methods.base import Method
 
 BATCH = 256

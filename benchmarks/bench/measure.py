@@ -37,7 +37,7 @@ from itm_harness.datasets.augment import Augmentation
 from itm_harness.datasets.batch import Batch
 from itm_harness.datasets.draws import Draws
 from itm_harness.datasets.loader import epoch_batches
-from itm_harness.datasets.precomp import Split
+from itm_harness.datasets.split import Split
 from itm_harness.methods.base import Method, Progress
 from itm_harness.methods.hosting import resolve_entry
 from itm_harness.methods.recipe import Recipe

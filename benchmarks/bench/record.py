@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, Field, ValidationError
 
 from itm_harness.benchmarks.common.atomic import write_whole
 from itm_harness.benchmarks.common.errors import RunError
-from itm_harness.benchmarks.records.store import Hardware, Part, Revision
+from itm_harness.benchmarks.records.schema import Hardware, Part, Revision
 
 FOLDER = "bench"  # below results/
 

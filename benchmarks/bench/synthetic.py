@@ -18,9 +18,9 @@ from itm_harness.benchmarks.bench.shapes import (
     draw_lengths,
 )
 from itm_harness.datasets.batch import Inputs, WordPieces, Words
-from itm_harness.datasets.precomp import Split
 from itm_harness.datasets.sidecars import Sidecar
 from itm_harness.datasets.spec import SidecarSpec, find_spec
+from itm_harness.datasets.split import Split
 from itm_harness.datasets.text.captions import Layout
 from itm_harness.datasets.text.tokens import UNTOUCHED, Tokens
 

@@ -139,8 +139,8 @@ def check(
     images: Annotated[bool, typer.Option("--images", help="Decode every picture, and name the broken ones.")] = False,
 ) -> None:
     """Say what is there, what is missing, for which methods, and whether shapes, counts and values are right."""
-    from itm_harness.benchmarks.commands.listing import inputs_by_method
     from itm_harness.benchmarks.common.activity import activity
+    from itm_harness.benchmarks.runs.inputs import inputs_by_method
     from itm_harness.datasets.files.check import check_dataset
 
     with activity() as tell:

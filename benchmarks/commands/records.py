@@ -32,7 +32,8 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Difference of two records with 95 % intervals, exact McNemar, and the queries where they differ most."""
-    from itm_harness.benchmarks.analysis.compare import compare_records, open_record
+    from itm_harness.benchmarks.analysis.compare import compare_records
+    from itm_harness.benchmarks.records.opening import open_record
 
     pair = open_record(first, results), open_record(second, results)
     found = compare_records(*pair, queries=queries)

@@ -14,7 +14,7 @@ from rich.text import Text
 from itm_harness.benchmarks.common.errors import printable
 
 if TYPE_CHECKING:
-    from itm_harness.benchmarks.records.store import ECCVCaption, Metrics
+    from itm_harness.benchmarks.records.schema import ECCVCaption, Metrics
 
 console = Console()
 

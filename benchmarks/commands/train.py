@@ -170,7 +170,7 @@ def rerun(
     """Repeat a record from what it stores and compare. Exit code 1 where something differs, with what may be why."""
     import tempfile
 
-    from itm_harness.benchmarks.analysis.compare import open_record
+    from itm_harness.benchmarks.records.opening import open_record
     from itm_harness.benchmarks.runs.rerun import options_of
     from itm_harness.benchmarks.runs.rerun import rerun as repeat
     from itm_harness.benchmarks.training.determinism import deterministic

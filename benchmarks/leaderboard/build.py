@@ -14,7 +14,8 @@ from itm_harness.benchmarks.leaderboard.page import make_page
 from itm_harness.benchmarks.leaderboard.published import read_published
 from itm_harness.benchmarks.leaderboard.rows import Run, make_runs
 from itm_harness.benchmarks.records.code_hash import method_code_hash
-from itm_harness.benchmarks.records.store import Details, scan_records
+from itm_harness.benchmarks.records.schema import Details
+from itm_harness.benchmarks.records.store import scan_records
 from itm_harness.datasets.spec import nearest
 from itm_harness.methods.registry import SHIPPED, find_method
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from itm_harness.benchmarks.common.errors import RunError
 from itm_harness.benchmarks.leaderboard.rows import MARKS, Row
 from itm_harness.benchmarks.leaderboard.tables import Column, Marks, Table
-from itm_harness.benchmarks.records.store import ECCVCaption
+from itm_harness.benchmarks.records.schema import ECCVCaption
 
 FILE = Path(__file__).parent / "published" / "eccv.csv"
 TITLE = "ECCV Caption and CxC"

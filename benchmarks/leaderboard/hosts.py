@@ -10,7 +10,7 @@ import numpy as np
 from itm_harness.benchmarks.analysis.statistics import Comparison, compare, holm
 from itm_harness.benchmarks.leaderboard.rows import Row, short
 from itm_harness.benchmarks.leaderboard.tables import System
-from itm_harness.benchmarks.records.store import Record
+from itm_harness.benchmarks.records.schema import Record
 from itm_harness.methods.base import MethodConfig
 from itm_harness.methods.recipe import ENGINE_SECTIONS, flatten
 

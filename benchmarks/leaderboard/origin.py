@@ -6,7 +6,7 @@ from typing import Any
 
 from itm_harness.benchmarks.leaderboard.rows import Row
 from itm_harness.benchmarks.leaderboard.tables import Column
-from itm_harness.benchmarks.records.store import Record
+from itm_harness.benchmarks.records.schema import Record
 
 ORIGIN = (
     Column("Image inputs", "features", left=True),

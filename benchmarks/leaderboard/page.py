@@ -15,7 +15,7 @@ from itm_harness.benchmarks.leaderboard.published import Published, name_words
 from itm_harness.benchmarks.leaderboard.rows import MARKS, Row, Run, make_rows, on_one_test_set, overrides_shown
 from itm_harness.benchmarks.leaderboard.tables import Column, Interval, Page, Section, Spread, Table
 from itm_harness.benchmarks.protocol.judgements import BENCHMARK as JUDGED_BENCHMARK
-from itm_harness.benchmarks.records.store import Direction, Metrics
+from itm_harness.benchmarks.records.schema import Direction, Metrics
 
 TITLE = "Leaderboard"
 SOURCE = "Made from the records by `python harness.py leaderboard`; do not edit."

@@ -15,7 +15,7 @@ import numpy as np
 
 from itm_harness.benchmarks.analysis.statistics import image_scores, mean_and_std
 from itm_harness.benchmarks.leaderboard.tables import Marks, Spread, System
-from itm_harness.benchmarks.records.store import Details, Metrics, Record
+from itm_harness.benchmarks.records.schema import Details, Metrics, Record
 
 NEVER_SHOWN = {"limited", "nonstandard_size", "transfer"}
 

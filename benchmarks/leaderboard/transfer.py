@@ -17,8 +17,8 @@ from itm_harness.benchmarks.leaderboard.formats import markdown
 from itm_harness.benchmarks.leaderboard.published import Printed
 from itm_harness.benchmarks.leaderboard.rows import MARKS
 from itm_harness.benchmarks.leaderboard.tables import Column, Marks, Page, Section, System, Table
-from itm_harness.benchmarks.records.store import Metrics, Record, scan_records
-from itm_harness.benchmarks.runs.checkpoint_evaluation import TRAINED_ON, TRANSFER
+from itm_harness.benchmarks.records.schema import TRAINED_ON, TRANSFER, Metrics, Record
+from itm_harness.benchmarks.records.store import scan_records
 
 CROSS_DOMAIN = Path(__file__).parent / "published" / "cross_domain.csv"
 TITLE = "Transfer"

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from itm_harness.benchmarks.preparing.clip_encoder import CLIPEncoder, model_label
-from itm_harness.benchmarks.preparing.content import Product, Target, encoded_manifest, shown, whole_batches
+from itm_harness.benchmarks.preparing.content import Target, encoded_manifest, shown, whole_batches
+from itm_harness.benchmarks.preparing.product import Product
 from itm_harness.benchmarks.preparing.sentences import Sentences
 from itm_harness.datasets.files.manifest import Manifest
 from itm_harness.datasets.pictures.folder import find_pictures

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Protocol
 
 import numpy as np
 
-from itm_harness.benchmarks.preparing.job import Job
 from itm_harness.datasets.files.manifest import Manifest
 
 PREPARED = "prepared"  # folder below the precomp folder: nothing in it has the name of a released file
@@ -61,25 +59,6 @@ class Target:
     optional: bool = False
     sidecar: str | None = None
     alone: bool = False
-
-
-class Product(ABC):
-    """Something that prepare makes: a --what. name: on the command line."""
-
-    name: str
-
-    def __init__(self, job: Job) -> None:
-        self.job = job
-
-    @abstractmethod
-    def targets(self) -> list[Target]:
-        """The files, in the order in which they are made."""
-
-    def target(self, split: str, sidecar: str, content: Callable[[], Content], **details: object) -> Target:
-        """A file of a split that a sidecar reads."""
-        dataset = self.job.dataset
-        path = dataset.folder / sidecar.replace("{split}", dataset.spec.file_split(split))
-        return Target(path, split, content, sidecar=sidecar, **details)
 
 
 class Maker(Protocol):

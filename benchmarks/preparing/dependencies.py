@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
-from itm_harness.benchmarks.preparing.content import PREPARED, Product, Target, encoded_manifest
+from itm_harness.benchmarks.preparing.content import PREPARED, Target, encoded_manifest
 from itm_harness.benchmarks.preparing.dependency_parsers import DependencyParser, open_parser
+from itm_harness.benchmarks.preparing.product import Product
 from itm_harness.datasets.files.manifest import Manifest
 from itm_harness.datasets.text.tokens import split_words
 

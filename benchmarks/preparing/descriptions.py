@@ -13,8 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-from itm_harness.benchmarks.preparing.content import PREPARED, Product, Source, Target, encoded_manifest, shown
+from itm_harness.benchmarks.preparing.content import PREPARED, Source, Target, encoded_manifest, shown
 from itm_harness.benchmarks.preparing.describers import Describer, open_describer
+from itm_harness.benchmarks.preparing.product import Product
 from itm_harness.benchmarks.preparing.texts import descriptions_path
 from itm_harness.datasets.errors import DataError
 from itm_harness.datasets.files.manifest import Manifest, read_manifest

@@ -11,9 +11,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from itm_harness.benchmarks.preparing.content import PREPARED, Product, Target, encoded_manifest, fingerprint
+from itm_harness.benchmarks.preparing.content import PREPARED, Target, encoded_manifest, fingerprint
 from itm_harness.benchmarks.preparing.graph_parsers import GraphParser, open_graph_parser
 from itm_harness.benchmarks.preparing.job import is_made_here
+from itm_harness.benchmarks.preparing.product import Product
 from itm_harness.benchmarks.preparing.texts import GRAPHS, origin
 from itm_harness.datasets.errors import DataError
 from itm_harness.datasets.files.manifest import Manifest

@@ -6,12 +6,12 @@ import time
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from itm_harness.benchmarks.common.errors import RunError
 from itm_harness.benchmarks.common.interrupt import StopRequest
+from itm_harness.benchmarks.preparing.content import Content, Target
 from itm_harness.benchmarks.preparing.encoder import ChosenEncoder
 from itm_harness.benchmarks.preparing.options import PrepareOptions
 from itm_harness.benchmarks.preparing.part_file import discard_part, open_part
@@ -22,9 +22,6 @@ from itm_harness.datasets.pictures.model_files import Models
 from itm_harness.datasets.precomp import Dataset, root_folder
 from itm_harness.datasets.sidecars import find_sidecar
 from itm_harness.datasets.spec import DatasetSpec, nearest
-
-if TYPE_CHECKING:
-    from itm_harness.benchmarks.preparing.content import Content, Target
 
 
 class Job:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from itm_harness.benchmarks.preparing.content import PREPARED, Product, Source, Target
+from itm_harness.benchmarks.preparing.content import PREPARED, Source, Target
+from itm_harness.benchmarks.preparing.product import Product
 from itm_harness.datasets.batch import Inputs
 from itm_harness.datasets.errors import DataError
 from itm_harness.datasets.files.manifest import Manifest, read_manifest
-from itm_harness.datasets.precomp import Split
 from itm_harness.datasets.sidecars import find_sidecar
+from itm_harness.datasets.split import Split, open_split
 from itm_harness.methods.losses.kmeans import SEED, kmeans
 
 VECTORS = ("descriptions_star", "descriptions_dagger")  # the sidecars that VSD's prototypes are of
@@ -54,7 +55,9 @@ class PrototypeVectors(Product):
         def content() -> Prototypes:
             inputs = Inputs(regions=False, text=None, image_sidecars=(name,))
             manifest = read_manifest(self._vectors(name))
-            return Prototypes(name, self.job.dataset.split("train", inputs), count, manifest.label if manifest else "")
+            return Prototypes(
+                name, open_split(self.job.dataset, "train", inputs), count, manifest.label if manifest else ""
+            )
 
         return content
 

@@ -12,7 +12,6 @@ import numpy as np
 
 from itm_harness.benchmarks.preparing.content import (
     Content,
-    Product,
     Target,
     encoded_manifest,
     fingerprint,
@@ -20,6 +19,7 @@ from itm_harness.benchmarks.preparing.content import (
     whole_batches,
 )
 from itm_harness.benchmarks.preparing.grid_extractor import GridExtractor
+from itm_harness.benchmarks.preparing.product import Product
 from itm_harness.datasets.files.manifest import Manifest
 from itm_harness.datasets.pictures.folder import find_pictures
 from itm_harness.datasets.pictures.grid import cell_boxes, picture_sizes

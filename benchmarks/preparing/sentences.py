@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from itm_harness.benchmarks.preparing.content import PREPARED, Product, Source, Target, encoded_manifest, whole_batches
+from itm_harness.benchmarks.preparing.content import PREPARED, Source, Target, encoded_manifest, whole_batches
+from itm_harness.benchmarks.preparing.product import Product
 from itm_harness.benchmarks.preparing.texts import DESCRIPTIONS, descriptions_path, origin, read_descriptions
 from itm_harness.datasets.files.manifest import Manifest
 from itm_harness.datasets.text.sentences import SentenceEncoder

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import sqrt
 
-from itm_harness.benchmarks.records.store import Metrics
+from itm_harness.benchmarks.records.schema import Metrics
 
 UNSCORED = "the scores of the test split are not finite; every query counts as wrong"
 

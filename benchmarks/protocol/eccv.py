@@ -17,7 +17,7 @@ from itm_harness.benchmarks.common.errors import RunError
 from itm_harness.benchmarks.protocol.pair_scores import Streamed
 from itm_harness.benchmarks.protocol.ranks import top_items
 from itm_harness.benchmarks.protocol.streaming import best_items
-from itm_harness.benchmarks.records.store import ECCVCaption, Judged
+from itm_harness.benchmarks.records.schema import ECCVCaption, Judged
 
 REMEDY = "pip install -e '.[eccv]'"
 LISTED = 1000  # ranked items handed to the library: enough for its recalls in folds of 1,000 images

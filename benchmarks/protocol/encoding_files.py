@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from itm_harness.benchmarks.common.errors import RunError
-from itm_harness.methods.base import Encoded, Ragged
+from itm_harness.methods.parts.encoded import Encoded, Ragged
 
 
 def mapped(parts: Iterable[Encoded]) -> Encoded:

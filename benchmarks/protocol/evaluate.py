@@ -13,8 +13,9 @@ from itm_harness.benchmarks.protocol.encoding_files import mapped
 from itm_harness.benchmarks.protocol.pair_scores import PairScores, Streamed, Tick, no_tick
 from itm_harness.datasets.batch import ImageBatch, TextBatch
 from itm_harness.datasets.loader import gallery_batches
-from itm_harness.datasets.precomp import Split
-from itm_harness.methods.base import Encoded, Method
+from itm_harness.datasets.split import Split
+from itm_harness.methods.base import Method
+from itm_harness.methods.parts.encoded import Encoded
 
 MATRIX_COPIES = 3  # of a similarity matrix at once, at most: itself, one with folds apart, what compares its parts
 

@@ -12,7 +12,7 @@ from itm_harness.benchmarks.protocol import eccv
 from itm_harness.benchmarks.protocol.judgements import BENCHMARK as JUDGED_BENCHMARK
 from itm_harness.benchmarks.protocol.ranks import evaluate_matrix
 from itm_harness.benchmarks.protocol.scoring import as_metrics
-from itm_harness.benchmarks.records.store import Metrics
+from itm_harness.benchmarks.records.schema import Metrics
 from itm_harness.datasets.files.arrays import open_array
 from itm_harness.datasets.files.caption_ids import read_caption_ids
 from itm_harness.datasets.spec import BenchmarkSpec, DatasetSpec, dataset_names, find_spec, nearest

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from itm_harness.benchmarks.protocol.ranks import ensemble
-from itm_harness.methods.base import Encoded, Method, Terms
+from itm_harness.methods.base import Method, Terms
+from itm_harness.methods.parts.encoded import Encoded
 
 IMAGE_CHUNK, TEXT_CHUNK = 512, 5000  # pairs scored at once, at most
 ROW_ELEMENTS = 1 << 26  # scores of a term held at once where rows have to be complete: 256 MB

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from itm_harness.benchmarks.common.errors import NotFiniteError, RunError
-from itm_harness.benchmarks.records.store import Direction
+from itm_harness.benchmarks.records.schema import Direction
 
 # Similarities compared at once: on a CPU their flags stay in the cache (16 MB), on a GPU few launches are enough.
 CHUNK_ELEMENTS = {"cpu": 4_000_000, "cuda": 256_000_000}

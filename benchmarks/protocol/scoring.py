@@ -9,9 +9,9 @@ from itm_harness.benchmarks.common.errors import RunError
 from itm_harness.benchmarks.protocol.pair_scores import Streamed
 from itm_harness.benchmarks.protocol.ranks import Evaluation, evaluate_matrix, top_items
 from itm_harness.benchmarks.protocol.streaming import Ranking, rank_stream
-from itm_harness.benchmarks.records.store import Details, Metrics
-from itm_harness.datasets.precomp import Split
+from itm_harness.benchmarks.records.schema import Details, Metrics
 from itm_harness.datasets.spec import BenchmarkSpec
+from itm_harness.datasets.split import Split
 
 
 def benchmarks_of(test: Split) -> list[BenchmarkSpec]:

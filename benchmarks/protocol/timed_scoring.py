@@ -10,7 +10,7 @@ from torch import Tensor
 
 from itm_harness.benchmarks.protocol.evaluate import encode_gallery, fits, similarity_matrix, stream_split
 from itm_harness.benchmarks.protocol.pair_scores import Streamed
-from itm_harness.datasets.precomp import Split
+from itm_harness.datasets.split import Split
 from itm_harness.methods.base import Method
 
 

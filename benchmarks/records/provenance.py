@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from itm_harness.benchmarks.records.code_hash import ROOT
-from itm_harness.benchmarks.records.store import Hardware, Memory, Revision
+from itm_harness.benchmarks.records.schema import Hardware, Memory, Revision
 
 CODE = ("harness.py", "methods", "datasets", "benchmarks")
 LIBRARIES = ("torch", "transformers", "accelerate", "numpy")

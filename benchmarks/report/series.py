@@ -9,7 +9,7 @@ import numpy as np
 
 from itm_harness.benchmarks.leaderboard.rows import Row
 from itm_harness.benchmarks.leaderboard.tables import NONE, Page
-from itm_harness.benchmarks.records.store import Details, Record
+from itm_harness.benchmarks.records.schema import Details, Record
 from itm_harness.benchmarks.report.styles import Style, key_of
 
 KS = (*range(1, 11), 12, 15, 20, 25, 30, 40, 50, 70, 100)  # recall curves are drawn through these

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from itm_harness.benchmarks.analysis.retrieval import Gallery
-from itm_harness.benchmarks.records.store import Details
+from itm_harness.benchmarks.records.schema import Details
 from itm_harness.datasets.pictures.folder import open_picture
 
 SIDE = 240  # pixels; larger pictures are made smaller

@@ -18,22 +18,23 @@ from itm_harness.benchmarks.protocol.judgements import with_judgements
 from itm_harness.benchmarks.protocol.scoring import benchmark_results
 from itm_harness.benchmarks.protocol.timed_scoring import score_split_timed
 from itm_harness.benchmarks.records.code_hash import method_code_hash
-from itm_harness.benchmarks.records.store import Metrics, RunIdentity, write_record
+from itm_harness.benchmarks.records.schema import TRAINED_ON, TRANSFER, Metrics, RunIdentity
+from itm_harness.benchmarks.records.store import write_record
 from itm_harness.benchmarks.runs.job import RunOptions, portable, regions_label, require_region_dim, run_flags
 from itm_harness.benchmarks.runs.run import measured, read_of
 from itm_harness.benchmarks.training.checkpoint import load_model, read_about
 from itm_harness.datasets.batch import Words
-from itm_harness.datasets.precomp import Dataset, Split, open_dataset
+from itm_harness.datasets.precomp import Dataset, open_dataset
 from itm_harness.datasets.spec import find_spec
+from itm_harness.datasets.split import Split, open_split
 from itm_harness.datasets.text.tokens import Vocabulary
 from itm_harness.methods.base import Method
 from itm_harness.methods.hosting import resolve_entry
-from itm_harness.methods.official import import_checkpoint
+from itm_harness.methods.importing import import_checkpoint
 from itm_harness.methods.recipe import Train
 from itm_harness.methods.registry import Entry, find_method
 
 OURS = ".safetensors"
-TRANSFER, TRAINED_ON = "transfer", "trained_on"  # a flag of records, and a key of their recipe: the data set
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def _test_split(loaded: Loaded, dataset: Dataset, options: RunOptions, who: str,
         require_region_dim(loaded.method.config, dataset, who)
     if transfer and isinstance(inputs.text, Words):  # a file of ids holds those of the data's own vocabulary
         inputs = replace(inputs, text=replace(inputs.text, precomputed=False))
-    test = dataset.split("test", inputs, loaded.vocabulary, options.limit)
+    test = open_split(dataset, "test", inputs, loaded.vocabulary, options.limit)
     if inputs.regions and options.precision == "bf16":  # as in training
         test.round_regions(torch.bfloat16)
     return test

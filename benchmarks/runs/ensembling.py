@@ -15,19 +15,21 @@ from typing import Any
 from accelerate import Accelerator
 from rich.console import Console
 
-from itm_harness.benchmarks.analysis.compare import open_record
 from itm_harness.benchmarks.common.errors import RunError
 from itm_harness.benchmarks.protocol.evaluate import fits
 from itm_harness.benchmarks.protocol.pair_scores import mean_of
 from itm_harness.benchmarks.protocol.timed_scoring import Scored, score_split_timed
 from itm_harness.benchmarks.records.code_hash import method_code_hash
-from itm_harness.benchmarks.records.store import Record, RunIdentity, write_record
+from itm_harness.benchmarks.records.opening import open_record
+from itm_harness.benchmarks.records.schema import Record, RunIdentity
+from itm_harness.benchmarks.records.store import write_record
 from itm_harness.benchmarks.runs.checkpoint_evaluation import load_ours
 from itm_harness.benchmarks.runs.finished import joined
 from itm_harness.benchmarks.runs.job import data_fingerprint, portable
 from itm_harness.benchmarks.runs.run import measured, member_totals
 from itm_harness.benchmarks.training.checkpoint import BEST, read_about
-from itm_harness.datasets.precomp import Split, open_dataset
+from itm_harness.datasets.precomp import open_dataset
+from itm_harness.datasets.split import Split, open_split
 from itm_harness.methods.base import Method
 from itm_harness.methods.registry import Entry, find_method
 
@@ -113,7 +115,7 @@ def _member(record: Record, output: Path, data_root: Path | None, overrides: dic
     method, vocabulary = load_ours(checkpoint, entry, overrides)
     dataset = open_dataset(record.asked("--dataset", record.dataset), data_root)
     names = ("train", "dev", "test") if record.selection == "dev" else ("train", "test")
-    splits = {name: dataset.split(name, method.inputs(), vocabulary, record.limit) for name in names}
+    splits = {name: open_split(dataset, name, method.inputs(), vocabulary, record.limit) for name in names}
     if data_fingerprint(splits.values()) != record.data_fingerprint:
         raise RunError(
             f"the data of {dataset.spec.name} is not what {record.id} was trained and measured on; give that data's "

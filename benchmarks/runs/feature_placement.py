@@ -13,8 +13,8 @@ import torch
 from itm_harness.benchmarks.common.errors import RunError
 from itm_harness.benchmarks.common.free_memory import free_memory
 from itm_harness.benchmarks.runs.job import Place
-from itm_harness.datasets.precomp import Split
 from itm_harness.datasets.regions import HeldRegions
+from itm_harness.datasets.split import Split
 
 SHARE = 0.5  # of the free memory that features may take: model, activations and the system need the rest
 

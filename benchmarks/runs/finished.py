@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from itm_harness.benchmarks.records.store import Record, RunIdentity, read_record, record_path
+from itm_harness.benchmarks.records.schema import Record, RunIdentity
+from itm_harness.benchmarks.records.store import read_record, record_path
 from itm_harness.benchmarks.runs.job import Job
 
 DONE = "done"  # in a run's folder: the run came to its end here

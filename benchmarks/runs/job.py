@@ -17,13 +17,14 @@ from itm_harness.benchmarks.common.activity import activity
 from itm_harness.benchmarks.common.errors import RunError
 from itm_harness.benchmarks.protocol.scoring import benchmarks_of
 from itm_harness.benchmarks.records.code_hash import method_code_hash
-from itm_harness.benchmarks.records.store import RunIdentity
+from itm_harness.benchmarks.records.schema import RunIdentity
 from itm_harness.benchmarks.runs.sidecar_files import SIMULATED, missing_files, require_one_encoder, sidecar_sources
 from itm_harness.datasets.batch import Inputs, Words
 from itm_harness.datasets.errors import DataError
 from itm_harness.datasets.files.check_pictures import require_intact
 from itm_harness.datasets.files.manifest import read_manifest
-from itm_harness.datasets.precomp import Dataset, Split, open_dataset
+from itm_harness.datasets.precomp import Dataset, open_dataset
+from itm_harness.datasets.split import Split, open_split
 from itm_harness.datasets.text.tokens import Vocabulary
 from itm_harness.methods.base import Method, MethodConfig
 from itm_harness.methods.hosting import resolve_entry
@@ -152,7 +153,7 @@ class Job:
     def _splits(self) -> dict[str, Split]:
         """Under bf16 regions are rounded as they are read, as their first layer would: half the memory holds them."""
         splits = {
-            name: self.dataset.split(name, self.inputs, self.vocabulary, self.options.limit)
+            name: open_split(self.dataset, name, self.inputs, self.vocabulary, self.options.limit)
             for name in self.split_names
         }
         if self.inputs.regions and self.options.precision == "bf16":

@@ -10,7 +10,7 @@ from torch import Tensor
 from itm_harness.benchmarks.protocol.evaluate import fits
 from itm_harness.benchmarks.protocol.pair_scores import IMAGE_CHUNK, TEXT_CHUNK
 from itm_harness.benchmarks.runs.job import Job
-from itm_harness.datasets.precomp import Split
+from itm_harness.datasets.split import Split
 from itm_harness.methods.base import Method, Progress
 
 FEW, MORE = 4, 8  # pairs in the two small batches that are measured

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from itm_harness.benchmarks.common.errors import RunError
 from itm_harness.benchmarks.protocol.judgements import missing_for_judgements
-from itm_harness.benchmarks.records.store import Record
+from itm_harness.benchmarks.records.schema import Record
 from itm_harness.benchmarks.runs.finished import current, finished_ensemble, recorded
 from itm_harness.benchmarks.runs.job import Job, RunOptions
 from itm_harness.benchmarks.training.engine import batches_per_epoch

@@ -12,9 +12,9 @@ import numpy as np
 from accelerate import Accelerator
 from rich.console import Console
 
-from itm_harness.benchmarks.analysis.compare import Opened, open_record
 from itm_harness.benchmarks.common.errors import RunError
-from itm_harness.benchmarks.records.store import Details, Record
+from itm_harness.benchmarks.records.opening import Opened, open_record
+from itm_harness.benchmarks.records.schema import Details, Record
 from itm_harness.benchmarks.runs.job import Job, RunOptions
 from itm_harness.benchmarks.runs.run import run
 from itm_harness.methods.errors import MethodError

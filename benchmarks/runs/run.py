@@ -25,7 +25,8 @@ from itm_harness.benchmarks.protocol.pair_scores import Streamed, constant_score
 from itm_harness.benchmarks.protocol.scoring import benchmark_results
 from itm_harness.benchmarks.protocol.timed_scoring import Scored, score_split_timed
 from itm_harness.benchmarks.records import provenance
-from itm_harness.benchmarks.records.store import Details, Epoch, Record, RunIdentity, record_path, write_record
+from itm_harness.benchmarks.records.schema import Details, Epoch, Record, RunIdentity
+from itm_harness.benchmarks.records.store import record_path, write_record
 from itm_harness.benchmarks.runs.feature_placement import place_features
 from itm_harness.benchmarks.runs.finished import (
     DONE,
@@ -41,7 +42,7 @@ from itm_harness.benchmarks.runs.sidecar_files import sidecar_sources
 from itm_harness.benchmarks.training.checkpoint import BEST, load_model, read_about, save_model
 from itm_harness.benchmarks.training.compilation import compile_encoders
 from itm_harness.benchmarks.training.engine import Trainer, TrainingState
-from itm_harness.datasets.precomp import Split
+from itm_harness.datasets.split import Split
 from itm_harness.methods.base import Method
 
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from itm_harness.benchmarks.commands.listing import inputs_by_method
+from itm_harness.benchmarks.runs.inputs import inputs_by_method
 from itm_harness.datasets.batch import Inputs
 from itm_harness.datasets.errors import DataError
 from itm_harness.datasets.files.manifest import Manifest, read_manifest
-from itm_harness.datasets.precomp import Dataset, Split
+from itm_harness.datasets.precomp import Dataset
 from itm_harness.datasets.sidecars import find_sidecar
+from itm_harness.datasets.split import Split
 
 SUPPLIED, SIMULATED = "as supplied", "simulated"
 REGIONS = "regions"

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from itm_harness.benchmarks.common.errors import RunError
 from itm_harness.benchmarks.common.interrupt import Interrupted
-from itm_harness.benchmarks.records.store import Record
+from itm_harness.benchmarks.records.schema import Record
 from itm_harness.benchmarks.runs.job import RunOptions
 from itm_harness.benchmarks.runs.ready import Ready
 from itm_harness.benchmarks.runs.run import run, run_ready

@@ -34,7 +34,7 @@ from itm_harness.benchmarks.training.shared_stop import SharedStop
 from itm_harness.datasets.augment import Augmentation
 from itm_harness.datasets.batch import Batch
 from itm_harness.datasets.loader import epoch_batches, steps_per_epoch
-from itm_harness.datasets.precomp import Split
+from itm_harness.datasets.split import Split
 from itm_harness.methods.base import Method, Progress
 from itm_harness.methods.recipe import Recipe
 

@@ -12,7 +12,7 @@ from itm_harness.benchmarks.protocol.evaluate import similarity_matrix
 from itm_harness.benchmarks.verify.case import Case
 from itm_harness.benchmarks.verify.models import CAPTIONS_PER_IMAGE, Model, images, pairs, texts
 from itm_harness.datasets.batch import ImageBatch, TextBatch
-from itm_harness.methods.base import Encoded
+from itm_harness.methods.parts.encoded import Encoded
 from itm_harness.methods.parts.normalise import l2norm
 
 

@@ -15,10 +15,11 @@ from itm_harness.benchmarks.verify.case import Case
 from itm_harness.benchmarks.verify.models import Model, compare_gradients, compare_steps, load_model
 from itm_harness.benchmarks.verify.protocol import compare_evaluation
 from itm_harness.datasets.batch import Batch, ImageBatch, TextBatch
-from itm_harness.methods.base import Encoded, Progress, Terms
+from itm_harness.methods.base import Progress, Terms
 from itm_harness.methods.graphs.matching import Nodes, match_nodes
 from itm_harness.methods.graphs.matching_graphs import dependency_adjacency, polar_coordinates
 from itm_harness.methods.gsmn import GSMN
+from itm_harness.methods.parts.encoded import Encoded
 from itm_harness.methods.recipe import Optim
 
 CAPTIONS_PER_IMAGE = 5

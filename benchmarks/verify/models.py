@@ -17,8 +17,10 @@ from itm_harness.benchmarks.training.optimiser import build_optimizer
 from itm_harness.benchmarks.verify.case import Case
 from itm_harness.benchmarks.verify.protocol import compare_evaluation
 from itm_harness.datasets.batch import Batch, ImageBatch, TextBatch
-from itm_harness.methods.base import Encoded, Method, MethodConfig, Progress, Terms
-from itm_harness.methods.official import Tensors, import_checkpoint, read_checkpoint
+from itm_harness.methods.base import Method, MethodConfig, Progress, Terms
+from itm_harness.methods.importing import import_checkpoint, read_checkpoint
+from itm_harness.methods.official import Tensors
+from itm_harness.methods.parts.encoded import Encoded
 from itm_harness.methods.recipe import Optim
 
 NO_GRADIENT = -1.0

@@ -18,7 +18,7 @@ from itm_harness.benchmarks.protocol.ranks import (
     rank_matrix,
     top_items,
 )
-from itm_harness.benchmarks.records.store import Direction
+from itm_harness.benchmarks.records.schema import Direction
 from itm_harness.benchmarks.verify.case import Case
 
 DIRECTIONS = ("i2t", "t2i")

@@ -11,7 +11,7 @@ from pathlib import Path
 from itm_harness.benchmarks.common.errors import RunError
 from itm_harness.benchmarks.verify.case import Case, read_case
 from itm_harness.benchmarks.verify.report import Report
-from itm_harness.methods.recipe import nearest
+from itm_harness.methods.spelling import nearest
 
 FAMILIES = {
     "aahr": "itm_harness.benchmarks.verify.aahr",

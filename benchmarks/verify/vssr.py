@@ -12,7 +12,7 @@ from itm_harness.benchmarks.verify.hrem import Draws
 from itm_harness.benchmarks.verify.models import CAPTIONS_PER_IMAGE, Model, in_parts, load_model
 from itm_harness.benchmarks.verify.probes import probe
 from itm_harness.datasets.batch import Batch, ImageBatch, TextBatch
-from itm_harness.methods.base import Encoded, Progress, Terms, dot_products
+from itm_harness.methods.base import Progress, Terms, dot_products
 from itm_harness.methods.encoders.text_encoders import valid_positions
 from itm_harness.methods.graphs.codings import MASKED, coded, pooled
 from itm_harness.methods.losses.contrastive import (
@@ -26,6 +26,7 @@ from itm_harness.methods.losses.contrastive import (
 )
 from itm_harness.methods.losses.hinge import MARGIN, diagonal, hinge_loss, same_image
 from itm_harness.methods.losses.triplet import largest_weights, triplet_loss
+from itm_harness.methods.parts.encoded import Encoded
 from itm_harness.methods.parts.normalise import l2norm
 from itm_harness.methods.recipe import Optim
 from itm_harness.methods.vssr import VSSR, single_entities

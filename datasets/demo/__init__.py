@@ -1,3 +1,3 @@
 """The embedded data set: drawn scenes with captions, generated on first use.
-Imports files/ and errors alone.
+Imports the cache of files/ and errors alone.
 """

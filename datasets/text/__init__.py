@@ -1,1 +1,3 @@
-"""Captions, tokens, sentence vectors, scene graphs."""
+"""Captions, tokens, sentence vectors, scene graphs.
+May import files/ and pictures/.
+"""

@@ -18,7 +18,7 @@ from itm_harness.methods.encoders.clip_weights import load_clip
 from itm_harness.methods.encoders.weights import Asked, fill, find_weights, read_weights
 from itm_harness.methods.errors import MethodError
 from itm_harness.methods.parts.batch_norm import over_whole_batch
-from itm_harness.methods.recipe import nearest
+from itm_harness.methods.spelling import nearest
 
 PRETRAINED = "pretrained"  # weights: timm's own
 TIMM, OPEN_CLIP = "timm:", "open_clip:"

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from itm_harness.methods.encoders.weights import Asked, read_weights
 from itm_harness.methods.errors import MethodError
-from itm_harness.methods.recipe import nearest
+from itm_harness.methods.spelling import nearest
 
 ARCHITECTURE = ("embed_dim", "vision_cfg", "text_cfg")  # what an open_clip configuration holds
 HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # the one that can hold no code first

@@ -12,8 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from itm_harness.methods.base import Ragged
 from itm_harness.methods.encoders.text_encoders import valid_positions
+from itm_harness.methods.parts.encoded import Ragged
 
 TEMPERATURE = 0.1
 MASKED = -1.0  # what a coding holds at padded slots

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, pad
 
-from itm_harness.methods.base import Ragged
+from itm_harness.methods.parts.encoded import Ragged
 
 NEGATIVE_SLOPE = 0.2
 

@@ -13,7 +13,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from itm_harness.methods.base import Ragged
+from itm_harness.methods.parts.encoded import Ragged
 
 NEGATIVE_SLOPE = 0.1
 NORM_EPSILON = 1e-8

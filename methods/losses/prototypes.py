@@ -6,8 +6,13 @@ matching: AAHR (KBS 2025) and VSD (ICME 2025). All in float32, outside autocast.
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import torch
 from torch import Tensor
+
+from itm_harness.methods.errors import MethodError
 
 ITERATIONS = 3
 
@@ -43,3 +48,24 @@ def swapped_prediction(
 
 def _cross_entropy(target: Tensor, logits: Tensor) -> Tensor:
     return -(target * logits.log_softmax(dim=1)).sum(dim=1).mean()
+
+
+def read_prototypes(path: Path, count: int, width: int) -> Tensor:
+    """(count, width) float32 centroids of a .npy file. Raises MethodError where it holds something else."""
+    try:
+        centroids = np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise MethodError(f"prototypes_file {path} does not exist; give the path of a .npy file, or null.") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise MethodError(f"prototypes_file {path} cannot be read as .npy ({error}); download it again.") from error
+    if not isinstance(centroids, np.ndarray) or centroids.dtype.kind != "f" or centroids.ndim != 2:
+        raise MethodError(f"prototypes_file {path} holds no matrix of floats with one prototype a row; give another.")
+    if centroids.shape != (count, width):
+        rows, columns = centroids.shape
+        raise MethodError(
+            f"prototypes_file {path} holds {rows} prototypes of {columns} numbers, the recipe has {count} of {width}; "
+            f"set prototypes={rows}, or give the file of this data set and encoder."
+        )
+    if not np.isfinite(centroids).all():
+        raise MethodError(f"prototypes_file {path} holds numbers that are not finite; download it again.")
+    return torch.from_numpy(centroids.astype(np.float32))

@@ -12,6 +12,7 @@ from itm_harness.datasets.batch import Inputs, Words
 from itm_harness.datasets.errors import DataError
 from itm_harness.datasets.loader import epoch_batches, gallery_batches, prefetched, steps_per_epoch
 from itm_harness.datasets.precomp import open_dataset
+from itm_harness.datasets.split import open_split
 from itm_tests.trees import write_f30k
 
 
@@ -19,7 +20,7 @@ from itm_tests.trees import write_f30k
 def split(tmp_path_factory):
     root = tmp_path_factory.mktemp("data")
     write_f30k(root, images=13)  # 65 captions
-    return open_dataset("f30k", root).split("train", Inputs(text=Words(), image_sidecars=("boxes",)))
+    return open_split(open_dataset("f30k", root), "train", Inputs(text=Words(), image_sidecars=("boxes",)))
 
 
 def texts(batches):

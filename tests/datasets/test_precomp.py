@@ -10,7 +10,8 @@ from itm_harness.datasets.augment import Augmentation
 from itm_harness.datasets.batch import Inputs, WordPieces, Words
 from itm_harness.datasets.draws import Draws
 from itm_harness.datasets.errors import DataError
-from itm_harness.datasets.precomp import Split, open_dataset
+from itm_harness.datasets.precomp import open_dataset
+from itm_harness.datasets.split import Split, open_split
 from itm_tests.trees import write_coco, write_f30k, write_split, write_vocabulary
 
 REGIONS = Inputs(regions=True)
@@ -26,7 +27,7 @@ def f30k(tmp_path):
 def test_repeated_features_of_dev_and_test_give_each_image_once(tmp_path):
     folder = write_coco(tmp_path, images=6)
     stored = np.load(folder / "dev_ims.npy")
-    dev = open_dataset("coco", tmp_path).split("dev", REGIONS)
+    dev = open_split(open_dataset("coco", tmp_path), "dev", REGIONS)
     assert (len(stored), dev.n_images, dev.n_texts) == (30, 6, 30)
     assert np.array_equal(dev.images(range(6)).regions.numpy(), stored[::5])
     assert dev.image_ids == [str(1000 + i) for i in range(6)]
@@ -35,10 +36,10 @@ def test_repeated_features_of_dev_and_test_give_each_image_once(tmp_path):
 
 def test_coco_reads_testall_and_names_it_where_it_is_missing(tmp_path):
     folder = write_coco(tmp_path)
-    assert open_dataset("coco", tmp_path).split("test", REGIONS).n_images == 20
+    assert open_split(open_dataset("coco", tmp_path), "test", REGIONS).n_images == 20
     (folder / "testall_ims.npy").unlink()
     with pytest.raises(DataError, match=r"testall_ims\.npy is missing: region features of test; .*Kaggle"):
-        open_dataset("coco", tmp_path).split("test", REGIONS)
+        open_split(open_dataset("coco", tmp_path), "test", REGIONS)
 
 
 def test_both_layouts_of_folders_are_found(tmp_path):
@@ -67,7 +68,7 @@ def test_a_users_data_set_with_three_captions_an_image(tmp_path):
     (folder / "train_caps.txt").write_text("\n".join(captions))
     (folder / "train_ids.txt").write_text("a\nb\nc\nd\n")
     (tmp_path / "mine.yaml").write_text("name: mine\nbenchmarks: [{name: mine-4, images: 4}]\n")
-    train = open_dataset(str(tmp_path / "mine.yaml"), tmp_path).split("train", REGIONS)
+    train = open_split(open_dataset(str(tmp_path / "mine.yaml"), tmp_path), "train", REGIONS)
     assert (train.n_images, train.n_texts, train.image_ids) == (4, 12, ["a", "b", "c", "d"])
     assert train.image_of_text.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
 
@@ -77,7 +78,7 @@ def test_pairs_hold_each_captions_image_words_and_sidecars(f30k, tmp_path):
     inputs = Inputs(
         text=Words(), image_sidecars=("descriptions_star", "boxes"), text_sidecars=("caption_vectors", "dependencies")
     )
-    train = f30k.split("train", inputs)
+    train = open_split(f30k, "train", inputs)
     features, captions = np.load(folder / "train_ims.npy"), (folder / "train_caps.txt").read_text().splitlines()
     vectors, descriptions = np.load(folder / "train_cap_bge.npy"), np.load(folder / "train_aux_cap_bge_flor_det.npy")
     texts = [59, 0, 7, 7]
@@ -101,7 +102,7 @@ def test_word_pieces_of_pairs_and_their_augmentation(f30k, tmp_path):
     pieces = [f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]  # other words fall into letters
     (tmp_path / "vocab.txt").write_text("\n".join(dict.fromkeys([*words, *pieces])))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
-    train = f30k.split("train", Inputs(text=WordPieces(str(tmp_path))), limit=3)
+    train = open_split(f30k, "train", Inputs(text=WordPieces(str(tmp_path))), limit=3)
     plain = train.pairs(range(15))
     letters = sum(len(word) if word not in words else 1 for word in train.captions[4].lower().split())
     assert plain.texts.lengths[4] == letters + 2
@@ -115,7 +116,7 @@ def test_word_pieces_of_pairs_and_their_augmentation(f30k, tmp_path):
 
 def test_augmented_pairs_drop_regions_and_boxes_alike(tmp_path):
     folder = write_f30k(tmp_path, images=40)
-    split = open_dataset("f30k", tmp_path).split("train", Inputs(text=Words(), image_sidecars=("boxes",)))
+    split = open_split(open_dataset("f30k", tmp_path), "train", Inputs(text=Words(), image_sidecars=("boxes",)))
     features, shares = np.load(folder / "train_ims.npy"), split.images(range(40)).sidecars["boxes"].numpy()
     batch = split.pairs(range(0, 200, 5), Augmentation(0.5, 0.3), Draws(0, 0), sort_by_length=True)
     assert (batch.images.lengths < 6).any()
@@ -136,7 +137,7 @@ def test_augmented_pairs_drop_regions_and_boxes_alike(tmp_path):
 @pytest.mark.parametrize("sort_by_length", [True, False])
 def test_a_share_of_a_batch_is_padded_like_the_whole(tmp_path, sort_by_length):
     write_f30k(tmp_path, images=40)
-    split = open_dataset("f30k", tmp_path).split("train", Inputs(text=Words(), image_sidecars=("boxes",)))
+    split = open_split(open_dataset("f30k", tmp_path), "train", Inputs(text=Words(), image_sidecars=("boxes",)))
     arguments = range(0, 200, 9), Augmentation(0.7, 0.3), Draws(0, 0), sort_by_length
     whole = split.pairs(*arguments)
     widths = set()
@@ -151,7 +152,7 @@ def test_a_share_of_a_batch_is_padded_like_the_whole(tmp_path, sort_by_length):
 
 
 def test_sorting_is_stable_and_moves_whole_pairs(f30k):
-    train = f30k.split("train", WORDS)
+    train = open_split(f30k, "train", WORDS)
     texts = np.random.default_rng(0).permutation(60)
     batch = train.pairs(texts, sort_by_length=True)
     expected = texts[np.argsort(-train.text_lengths.numpy()[texts], kind="stable")]
@@ -161,7 +162,7 @@ def test_sorting_is_stable_and_moves_whole_pairs(f30k):
 
 
 def test_words_that_dependencies_point_to_are_not_moved(f30k):
-    train = f30k.split("train", Inputs(text=Words(), text_sidecars=("dependencies",)))
+    train = open_split(f30k, "train", Inputs(text=Words(), text_sidecars=("dependencies",)))
     with pytest.raises(DataError, match=r"augment\.words=0"):
         train.pairs([0], Augmentation(), Draws(0, 0))
     train.pairs([0], Augmentation(words=0), Draws(0, 0))
@@ -171,14 +172,14 @@ def test_dev_and_limit_keep_the_first_images(tmp_path):
     folder = write_f30k(tmp_path)
     (tmp_path / "small.yaml").write_text("extends: f30k\nname: f30k\ndev_images: 7\n")
     dataset = open_dataset(str(tmp_path / "small.yaml"), tmp_path)
-    dev = dataset.split("dev", Inputs(text=Words(), text_sidecars=("dependencies",)))
+    dev = open_split(dataset, "dev", Inputs(text=Words(), text_sidecars=("dependencies",)))
     assert (dev.n_images, dev.n_texts, len(dev.captions), len(dev.image_ids)) == (7, 35, 35, 7)
-    assert dataset.split("train", WORDS).n_images == 12
-    assert dataset.split("dev", WORDS, limit=3).n_texts == 15
-    assert dataset.split("dev", WORDS, limit=50).n_images == 7
+    assert open_split(dataset, "train", WORDS).n_images == 12
+    assert open_split(dataset, "dev", WORDS, limit=3).n_texts == 15
+    assert open_split(dataset, "dev", WORDS, limit=50).n_images == 7
     ids = (folder / "train_ids.txt").read_text().split()
     (folder / "train_ids.txt").write_text("\n".join(ids[i % 12 * 5] for i in range(60)))  # captions apart
-    apart = open_dataset("f30k", tmp_path).split("train", WORDS, limit=2)
+    apart = open_split(open_dataset("f30k", tmp_path), "train", WORDS, limit=2)
     assert apart.captions == [(folder / "train_caps.txt").read_text().splitlines()[i] for i in range(60) if i % 12 < 2]
     assert apart.image_of_text.tolist() == [0, 1] * 5
     assert apart.first_text_of_image.tolist() == [0, 1]
@@ -186,12 +187,12 @@ def test_dev_and_limit_keep_the_first_images(tmp_path):
 
 
 def test_the_first_captions_of_images(f30k):
-    assert f30k.split("test", REGIONS).first_text_of_image.tolist() == list(range(0, 60, 5))
+    assert open_split(f30k, "test", REGIONS).first_text_of_image.tolist() == list(range(0, 60, 5))
 
 
 def test_whole_sidecars_are_given_as_declared(f30k, tmp_path):
     inputs = Inputs(image_sidecars=("boxes", "descriptions_dagger"), text_sidecars=("caption_vectors", "dependencies"))
-    dev = f30k.split("dev", inputs, limit=4)
+    dev = open_split(f30k, "dev", inputs, limit=4)
     assert np.array_equal(dev.sidecar("boxes"), np.load(f30k.folder / "dev_ims_bbx.npy")[:20:5])
     stored = np.load(f30k.folder / "dev_aux_cap_bge_cpm_full_1.npy")
     assert np.array_equal(dev.sidecar("descriptions_dagger"), stored[:20])
@@ -204,12 +205,12 @@ def test_whole_sidecars_are_given_as_declared(f30k, tmp_path):
 def test_only_what_is_asked_for_is_opened(f30k):
     for name in ("train_ims_bbx.npy", "train_caps.json", "train_cap_bge.npy"):
         (f30k.folder / name).write_bytes(b"broken")
-    assert f30k.split("train", WORDS).pairs([0]).images.regions is not None
+    assert open_split(f30k, "train", WORDS).pairs([0]).images.regions is not None
     (f30k.folder / "train_ims.npy").unlink()
-    only_text = f30k.split("train", Inputs(regions=False, text=Words())).pairs([0])
+    only_text = open_split(f30k, "train", Inputs(regions=False, text=Words())).pairs([0])
     assert only_text.images.regions is None
     assert only_text.texts.words is not None
-    assert f30k.split("dev", REGIONS).texts([0]).words is None
+    assert open_split(f30k, "dev", REGIONS).texts([0]).words is None
 
 
 def test_the_vocabulary_file_is_found_and_else_words_are_counted(tmp_path):
@@ -225,13 +226,13 @@ def test_the_vocabulary_file_is_found_and_else_words_are_counted(tmp_path):
         (place / name).unlink()
     counted = open_dataset("f30k", tmp_path).vocabulary(Words(min_count=30, mask_token=False))
     assert set(counted.words[4:]) == {"a", "near", "the", "."}
-    own = open_dataset("f30k", tmp_path).split("train", WORDS, vocabulary=counted).pairs(range(60))
+    own = open_split(open_dataset("f30k", tmp_path), "train", WORDS, vocabulary=counted).pairs(range(60))
     assert own.texts.words.max() < len(counted)
 
 
 def test_ready_made_word_ids_are_read_if_asked_for(f30k):
     (f30k.folder / "train_precaps_stan.txt").write_text("1,5,6,2\n" * 60)
-    asked = f30k.split("train", Inputs(text=Words(precomputed=True)))
+    asked = open_split(f30k, "train", Inputs(text=Words(precomputed=True)))
     assert asked.texts([0]).words.tolist() == [[1, 5, 6, 2]]
     assert f30k.split("train", WORDS).texts([0]).words.shape[1] == 10
     assert f30k.split("dev", Inputs(text=Words(precomputed=True))).texts([0]).words.shape[1] == 10
@@ -259,7 +260,7 @@ def test_half_precision_features_come_as_float32(f30k):
     path = f30k.folder / "train_ims.npy"
     half = np.load(path).astype(np.float16)
     np.save(path, half)
-    regions = f30k.split("train", REGIONS).images([3, 1]).regions
+    regions = open_split(f30k, "train", REGIONS).images([3, 1]).regions
     assert regions.dtype == torch.float32
     assert np.array_equal(regions.numpy(), half[[3, 1]].astype(np.float32))
 
@@ -269,7 +270,7 @@ def test_nan_in_features_is_named_when_its_image_is_read(f30k):
     features = np.load(path)
     features[35, 2, 3] = np.nan
     np.save(path, features)
-    dev = f30k.split("dev", REGIONS)
+    dev = open_split(f30k, "dev", REGIONS)
     dev.images([0, 6])
     with pytest.raises(
         DataError, match=r"dev_ims\.npy, row 35: the features of image 1007 .*data check --dataset f30k"
@@ -298,7 +299,7 @@ def broken_features(folder, fault):
 def test_broken_features_are_refused_in_one_sentence(f30k, fault, message):
     broken_features(f30k.folder, fault)
     with pytest.raises(DataError, match=message) as caught:
-        f30k.split("train", REGIONS)
+        open_split(f30k, "train", REGIONS)
     assert "train_ims.npy" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -306,19 +307,19 @@ def test_broken_features_are_refused_in_one_sentence(f30k, fault, message):
 def test_splits_of_different_widths_are_refused(f30k):
     np.save(f30k.folder / "dev_ims.npy", np.zeros((60, 6, 9), np.float32))
     with pytest.raises(DataError, match=r"dev_ims\.npy holds features of 9 numbers, other splits of 16"):
-        f30k.split("dev", REGIONS)
+        open_split(f30k, "dev", REGIONS)
 
 
 def test_a_sidecar_asked_for_on_the_wrong_side_is_refused(f30k):
     with pytest.raises(DataError, match=r"caption_vectors describes each text, but is asked for as image input"):
-        f30k.split("train", Inputs(image_sidecars=("caption_vectors",)))
+        open_split(f30k, "train", Inputs(image_sidecars=("caption_vectors",)))
 
 
 def test_the_fingerprint_changes_with_the_data_and_only_with_it(tmp_path):
     inputs = Inputs(text=Words(min_count=1), image_sidecars=("boxes",), text_sidecars=("dependencies",))
 
     def fingerprint(**changes) -> str:
-        return open_dataset("f30k", tmp_path).split("train", inputs, **changes).fingerprint()
+        return open_split(open_dataset("f30k", tmp_path), "train", inputs, **changes).fingerprint()
 
     folder = write_f30k(tmp_path, regions=30)
     first = fingerprint()
@@ -348,7 +349,7 @@ def test_the_fingerprint_changes_with_the_data_and_only_with_it(tmp_path):
 
 def test_contents_name_what_has_changed(tmp_path):
     def contents() -> dict[str, str]:
-        return open_dataset("f30k", tmp_path).split("dev", WORDS).contents
+        return open_split(open_dataset("f30k", tmp_path), "dev", WORDS).contents
 
     folder = write_f30k(tmp_path)
     before = contents()
@@ -369,7 +370,7 @@ def test_features_larger_than_memory_are_never_read_whole(tmp_path):
         )
         file.truncate(file.tell() + images * 36 * 2048 * 4)  # 88 GB, no blocks on disk
     (folder / "train_caps.txt").write_text("a dog\n" * images)
-    train = open_dataset("f30k", tmp_path).split("train", Inputs(text=Words(min_count=1)))
+    train = open_split(open_dataset("f30k", tmp_path), "train", Inputs(text=Words(min_count=1)))
     batch = train.pairs([images - 1, 0, 5], Augmentation(), Draws(0, 0))
     assert isinstance(train, Split)
     assert batch.images.regions.shape[0] == 3

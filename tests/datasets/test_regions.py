@@ -12,6 +12,7 @@ from itm_harness.datasets.draws import Draws
 from itm_harness.datasets.errors import DataError
 from itm_harness.datasets.precomp import open_dataset
 from itm_harness.datasets.regions import HeldRegions
+from itm_harness.datasets.split import open_split
 from itm_tests.trees import write_f30k
 
 CPU = torch.device("cpu")
@@ -24,7 +25,7 @@ def splits(request, tmp_path):
     folder = write_f30k(tmp_path)
     path = folder / "train_ims.npy"
     np.save(path, np.load(path).astype(request.param))
-    return [open_dataset("f30k", tmp_path).split("train", BOTH) for _ in range(2)]
+    return [open_split(open_dataset("f30k", tmp_path), "train", BOTH) for _ in range(2)]
 
 
 def tensors(batch):
@@ -68,7 +69,7 @@ def test_what_is_stored_once_per_caption_is_held_once_per_image(tmp_path):
     path = folder / "train_ims.npy"
     features = np.load(path)
     np.save(path, features.repeat(5, axis=0))
-    split = open_dataset("f30k", tmp_path).split("train", BOTH)
+    split = open_split(open_dataset("f30k", tmp_path), "train", BOTH)
     split.hold_regions(CPU)
     assert split.regions.values.shape == features.shape
     assert np.array_equal(split.images([3]).regions[0], features[3])
@@ -80,6 +81,6 @@ def test_an_image_that_is_not_finite_is_named_while_it_is_loaded(splits):
     features = np.load(path)
     features[7, 0, 0] = np.nan
     np.save(path, features)
-    split = open_dataset("f30k", split.dataset.root).split("train", BOTH)
+    split = open_split(open_dataset("f30k", split.dataset.root), "train", BOTH)
     with pytest.raises(DataError, match=r"row 7: .*not finite"):
         split.hold_regions(CPU)

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from itm_harness.benchmarks.runs.checkpoint_evaluation import load_ours
 from itm_harness.benchmarks.training.checkpoint import FORMAT, read_about
 from itm_harness.methods.gpo import GPO, GPOConfig
-from itm_harness.methods.official import import_checkpoint
+from itm_harness.methods.importing import import_checkpoint
 from itm_harness.methods.registry import find_method
 from itm_tests.fuzz.answers import answered, fuzzed
 from itm_tests.fuzz.inputs import STRANGE_TEXT, VALUES, altered, damaged

@@ -8,6 +8,7 @@ import torch
 from itm_harness.benchmarks.protocol.ranks import evaluate_matrix
 from itm_harness.datasets.batch import Inputs, Words
 from itm_harness.datasets.precomp import open_dataset, open_features
+from itm_harness.datasets.split import open_split
 from itm_tests.fuzz.answers import answered
 from itm_tests.trees import write_f30k
 
@@ -58,7 +59,7 @@ def test_a_million_captions_of_one_image(tmp_path):
     np.save(folder / "test_ims.npy", np.ones((1, 6, 16), np.float32))
 
     def read():
-        split = open_dataset("f30k", tmp_path).split("test", Inputs(text=Words(min_count=1)))
+        split = open_split(open_dataset("f30k", tmp_path), "test", Inputs(text=Words(min_count=1)))
         assert (split.n_images, split.n_texts) == (1, captions)
         assert split.texts(np.arange(100)).words.shape == (100, 6)
         assert evaluate_matrix(torch.rand(1, captions), split.image_of_text).i2t.r1 == 100

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from itm_harness.datasets.batch import Batch, ImageBatch, TextBatch
-from itm_harness.methods.base import EmbeddingMethod, Encoded, MethodConfig, Progress, Ragged
+from itm_harness.methods.base import EmbeddingMethod, MethodConfig, Progress
+from itm_harness.methods.parts.encoded import Encoded, Ragged
 
 
 @pytest.fixture

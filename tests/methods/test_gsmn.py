@@ -8,9 +8,10 @@ import torch
 from itm_harness.benchmarks.bench.references.gsmn import reference_forward, reference_score
 from itm_harness.datasets.batch import Batch, ImageBatch, TextBatch, WordPieces, Words
 from itm_harness.methods import gsmn
-from itm_harness.methods.base import Encoded, Progress, Ragged
+from itm_harness.methods.base import Progress
 from itm_harness.methods.errors import MethodError
 from itm_harness.methods.gsmn import GSMN, GSMNConfig, StanfordWords
+from itm_harness.methods.parts.encoded import Encoded, Ragged
 from itm_harness.methods.recipe import resolve
 from itm_harness.methods.registry import find_method
 

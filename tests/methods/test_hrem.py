@@ -14,9 +14,9 @@ from itm_harness.methods.base import Progress
 from itm_harness.methods.encoders.text_encoders import TextConfig
 from itm_harness.methods.errors import MethodError
 from itm_harness.methods.hrem import HREM, HREMConfig
+from itm_harness.methods.importing import import_checkpoint, read_checkpoint
 from itm_harness.methods.losses.hinge import same_image
 from itm_harness.methods.losses.triplet import largest_weights
-from itm_harness.methods.official import import_checkpoint, read_checkpoint
 from itm_harness.methods.recipe import resolve
 from itm_harness.methods.registry import find_method
 from itm_tests.places import GOLDEN

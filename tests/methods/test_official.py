@@ -11,7 +11,7 @@ from itm_harness.methods.base import Method
 from itm_harness.methods.encoders.text_encoders import TextConfig
 from itm_harness.methods.errors import MethodError
 from itm_harness.methods.gpo import GPO, OFFICIAL, GPOConfig
-from itm_harness.methods.official import import_checkpoint, read_checkpoint
+from itm_harness.methods.importing import import_checkpoint, read_checkpoint
 from itm_tests.places import GOLDEN
 
 CASES = GOLDEN / "gpo"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from itm_harness.benchmarks.commands.listing import inputs_by_method
+from itm_harness.benchmarks.runs.inputs import inputs_by_method
 from itm_harness.methods.base import EmbeddingMethod, MethodConfig
 from itm_harness.methods.errors import MethodError
 from itm_harness.methods.hosting import resolve_entry

@@ -13,10 +13,9 @@ from itm_harness.methods.base import Progress
 from itm_harness.methods.errors import MethodError
 from itm_harness.methods.hosting import resolve_entry
 from itm_harness.methods.losses.hinge import hinge_loss, same_image
-from itm_harness.methods.losses.prototypes import swapped_prediction
+from itm_harness.methods.losses.prototypes import read_prototypes, swapped_prediction
 from itm_harness.methods.losses.triplet import largest_weights, triplet_loss
 from itm_harness.methods.registry import find_method
-from itm_harness.methods.vsd import read_prototypes
 
 D, REGION_DIM, VOCABULARY, PROTOTYPES = 16, 6, 30, 5
 GRAPH = Progress(step=1, epoch=1, phases=frozenset({"max_violation", "graph"}))

@@ -13,12 +13,13 @@ from itm_harness.benchmarks.runs.checkpoint_evaluation import evaluate_checkpoin
 from itm_harness.benchmarks.runs.job import Job
 from itm_harness.benchmarks.runs.run import RunOptions, run
 from itm_harness.datasets.batch import Batch, ImageBatch, TextBatch
-from itm_harness.methods.base import Progress, Ragged
+from itm_harness.methods.base import Progress
 from itm_harness.methods.encoders.text_encoders import TextConfig, bert_from_config
 from itm_harness.methods.errors import MethodError
 from itm_harness.methods.gpo import GPO
+from itm_harness.methods.importing import import_checkpoint
 from itm_harness.methods.losses.triplet import draw_negatives, largest_weights
-from itm_harness.methods.official import import_checkpoint
+from itm_harness.methods.parts.encoded import Ragged
 from itm_harness.methods.recipe import resolve
 from itm_harness.methods.registry import find_method
 from itm_harness.methods.vssr import VSSR, VSSRConfig, single_entities

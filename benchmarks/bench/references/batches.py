@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 from itm_harness.datasets.augment import Augmentation
 from itm_harness.datasets.batch import Batch, ImageBatch, TextBatch
 from itm_harness.datasets.draws import Draws
-from itm_harness.datasets.precomp import Split
+from itm_harness.datasets.split import Split
 
 
 def reference_batch(

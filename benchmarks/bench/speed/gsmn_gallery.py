@@ -20,8 +20,8 @@ from itm_harness.benchmarks.bench.rates import synchronise
 from itm_harness.benchmarks.bench.shapes import SHAPES, VOCABULARY, draw_lengths
 from itm_harness.benchmarks.protocol.evaluate import similarity_matrix
 from itm_harness.benchmarks.records.provenance import hardware
-from itm_harness.methods.base import Encoded, Ragged
 from itm_harness.methods.hosting import resolve_entry
+from itm_harness.methods.parts.encoded import Encoded, Ragged
 from itm_harness.methods.registry import find_method
 
 WARM_UP = 128  # images

@@ -21,7 +21,8 @@ from itm_harness.benchmarks.protocol.encoding_files import mapped
 from itm_harness.benchmarks.protocol.pair_scores import PairScores, no_tick
 from itm_harness.benchmarks.protocol.streaming import Ranking, rank_stream
 from itm_harness.benchmarks.records.provenance import available_cores
-from itm_harness.methods.base import EmbeddingMethod, Encoded, MethodConfig
+from itm_harness.methods.base import EmbeddingMethod, MethodConfig
+from itm_harness.methods.parts.encoded import Encoded
 
 IMAGES, CAPTIONS_EACH, DIM = 100_000, 5, 256
 LEVELS = 4  # embeddings hold whole numbers from -4 to 4

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from itm_harness.benchmarks.analysis.compare import Opened, Query, compare_records, most_different, open_record
+from itm_harness.benchmarks.analysis.compare import Query, compare_records, most_different
 from itm_harness.benchmarks.common.errors import RunError
+from itm_harness.benchmarks.records.opening import Opened, open_record
 from itm_tests.stores import Store, details_of
 
 OWNER = np.repeat(np.arange(4), 2)

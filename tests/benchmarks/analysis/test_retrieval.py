@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from itm_harness.benchmarks.analysis.compare import Opened
 from itm_harness.benchmarks.analysis.retrieval import (
     Hit,
     answer,
@@ -13,6 +12,7 @@ from itm_harness.benchmarks.analysis.retrieval import (
     right_items,
 )
 from itm_harness.benchmarks.common.errors import RunError
+from itm_harness.benchmarks.records.opening import Opened
 from itm_harness.datasets.errors import DataError
 from itm_tests.stores import Store, make_details, ranked_details
 from itm_tests.trees import PICTURE, write_f30k, write_pictures

@@ -18,7 +18,7 @@ from itm_harness.benchmarks.analysis.statistics import (
     two_sided_p,
 )
 from itm_harness.benchmarks.protocol.ranks import evaluate_matrix
-from itm_harness.benchmarks.records.store import Details
+from itm_harness.benchmarks.records.schema import Details
 
 
 def details_of(i2t: np.ndarray, t2i: np.ndarray, image_of_text: np.ndarray) -> Details:

@@ -10,7 +10,8 @@ import pytest
 from itm_harness.benchmarks.audit import folder as module
 from itm_harness.benchmarks.audit.folder import Report, audit, changed_published, wrong_flags, wrong_metrics
 from itm_harness.benchmarks.leaderboard.build import write_leaderboard
-from itm_harness.benchmarks.records.store import Epoch, read_record
+from itm_harness.benchmarks.records.schema import Epoch
+from itm_harness.benchmarks.records.store import read_record
 from itm_harness.benchmarks.runs.job import RunOptions
 from itm_harness.benchmarks.runs.run import run
 from itm_tests.stores import Store

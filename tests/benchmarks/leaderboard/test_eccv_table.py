@@ -8,7 +8,7 @@ from itm_harness.benchmarks.common.errors import RunError
 from itm_harness.benchmarks.leaderboard.eccv_table import FILE, read_eccv
 from itm_harness.benchmarks.leaderboard.formats import FORMATS
 from itm_harness.benchmarks.leaderboard.page import make_page
-from itm_harness.benchmarks.records.store import ECCVCaption, Judged
+from itm_harness.benchmarks.records.schema import ECCVCaption, Judged
 from itm_tests.stores import CURRENT, Store, make_details, make_metrics
 
 

@@ -16,6 +16,7 @@ from itm_harness.benchmarks.runs.checkpoint_evaluation import evaluate_checkpoin
 from itm_harness.benchmarks.runs.job import Job, RunOptions
 from itm_harness.benchmarks.runs.run import run
 from itm_harness.benchmarks.training.checkpoint import load_model
+from itm_harness.datasets.split import open_split
 from itm_tests.stores import Store, make_details
 from itm_tests.trees import write_coco, write_f30k
 
@@ -69,8 +70,8 @@ def test_our_checkpoint_is_filed_as_transfer_with_the_words_of_its_training(
     job = Job(options)
     method = job.build(3)
     load_model(checkpoint, method)
-    test = Job(RunOptions("gpo", small_f30k, data, overrides=SMALL)).dataset.split(
-        "test", method.inputs(), job.vocabulary
+    test = open_split(
+        Job(RunOptions("gpo", small_f30k, data, overrides=SMALL)).dataset, "test", method.inputs(), job.vocabulary
     )
     similarity = score_split(method, test, 7, torch.device("cpu"))
     assert metrics["f30k-12"].t2i.mean == pytest.approx(evaluate_matrix(similarity, test.image_of_text).t2i.mean)

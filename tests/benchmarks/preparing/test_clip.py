@@ -14,6 +14,7 @@ from itm_harness.datasets.batch import Inputs
 from itm_harness.datasets.errors import DataError
 from itm_harness.datasets.files.manifest import manifest_path, read_manifest
 from itm_harness.datasets.precomp import open_dataset
+from itm_harness.datasets.split import open_split
 from itm_tests.models import save_tiny_clip
 from itm_tests.trees import write_f30k, write_pictures
 
@@ -63,7 +64,7 @@ def test_a_row_per_image_and_per_caption_in_their_order(make, root, folder, tiny
     np.testing.assert_allclose(caps, encoder.encode(captions), atol=1e-5)
     data = open_dataset("f30k", root)
     assert data.missing(CLIP) == []
-    batch = data.split("test", CLIP).pairs(np.arange(5 * IMAGES))
+    batch = open_split(data, "test", CLIP).pairs(np.arange(5 * IMAGES))
     np.testing.assert_array_equal(batch.images.sidecars["clip_images"].numpy(), np.repeat(ims, 5, axis=0))
     np.testing.assert_array_equal(batch.texts.sidecars["clip_texts"].numpy(), caps)
 

@@ -15,6 +15,7 @@ from itm_harness.datasets.errors import DataError
 from itm_harness.datasets.files.check import check_dataset
 from itm_harness.datasets.files.manifest import read_manifest
 from itm_harness.datasets.precomp import open_dataset
+from itm_harness.datasets.split import open_split
 from itm_harness.datasets.text.tokens import split_words
 from itm_tests.models import save_tiny_spacy
 from itm_tests.trees import write_f30k
@@ -73,7 +74,7 @@ def test_what_spacy_says_of_the_words_that_the_reader_counts(make, root, folder,
         others = [[word.head.i + 1, word.i + 1] for word in doc if word.head.i != word.i]
         assert parsed == [[0, roots[0]], *others]
     assert any(len(parsed) > 3 for parsed in found)  # the parser was taught to attach words
-    split = open_dataset("f30k", root).split("test", GSMN)
+    split = open_split(open_dataset("f30k", root), "test", GSMN)
     rows = split.texts([1]).sidecars["dependencies"].numpy()
     np.testing.assert_array_equal(rows[:, 1:], found[1])
 

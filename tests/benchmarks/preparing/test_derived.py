@@ -15,6 +15,7 @@ from itm_harness.datasets.errors import DataError
 from itm_harness.datasets.files.check import check_dataset
 from itm_harness.datasets.files.manifest import read_manifest
 from itm_harness.datasets.precomp import open_dataset
+from itm_harness.datasets.split import open_split
 from itm_tests.trees import write_f30k, write_pictures
 
 GSMN = Inputs(image_sidecars=("boxes",), text_sidecars=("dependencies",))
@@ -50,7 +51,7 @@ def test_what_is_made_is_read_there_and_the_data_set_stays_as_it_is(make, tmp_pa
     assert {f"out/f30k/precomp/prepared/{name}.npy" for name in ("train_captions", "dev_descriptions")} <= made
     assert contents(tmp_path / "data") == before
     vsd = Inputs(image_sidecars=("descriptions_star",), text_sidecars=("caption_vectors", "factual_entities"))
-    split = open_dataset("f30k", tmp_path / "out").split("test", vsd)
+    split = open_split(open_dataset("f30k", tmp_path / "out"), "test", vsd)
     assert sidecar_sources([split]) == {
         "caption_vectors": "embedded",
         "descriptions_star": "embedded",
@@ -76,7 +77,7 @@ def test_cut_to_its_first_images_every_file_still_fits(make, tmp_path, folder):
     (folder / "test_caps.json").write_text(json.dumps(pairs))
     make(limit=2)
     dataset, whole = open_dataset("f30k", tmp_path / "out"), open_dataset("f30k", tmp_path / "data")
-    split, original = dataset.split("test", GSMN), whole.split("test", GSMN)
+    split, original = open_split(dataset, "test", GSMN), open_split(whole, "test", GSMN)
     kept = [0, 1, 2, 3, 6]
     assert split.captions == [original.captions[i] for i in kept]
     assert split.image_ids == ["7", "9"]
@@ -138,7 +139,7 @@ def test_a_data_set_whose_yaml_names_folders_gets_a_yaml_of_its_own(described, t
     dataset = open_dataset(str(own), tmp_path / "nowhere")
     assert dataset.folder == tmp_path / "out" / "mine" / "precomp"
     vsd = Inputs(image_sidecars=("descriptions_star",), text_sidecars=("caption_vectors",), pixels=Pixels(8))
-    split = dataset.split("test", vsd)
+    split = open_split(dataset, "test", vsd)
     assert (split.n_images, split.n_texts) == (2, 10)
     assert sidecar_sources([split]) == {"caption_vectors": "embedded", "descriptions_star": "embedded"}
     assert [path.parent for path in split.pictures.paths] == [tmp_path / "out" / "mine" / "images"] * 2
@@ -170,7 +171,7 @@ def test_splits_may_be_made_one_after_the_other(make, tmp_path, limit):
     read = Inputs(image_sidecars=("descriptions_star",), text_sidecars=("caption_vectors",))
     dataset = open_dataset("f30k", tmp_path / "out")
     for split in ("train", "dev", "test"):
-        assert set(sidecar_sources([dataset.split(split, read)]).values()) == {"embedded"}
+        assert set(sidecar_sources([open_split(dataset, split, read)]).values()) == {"embedded"}
     assert make(limit=limit) == set()
 
 

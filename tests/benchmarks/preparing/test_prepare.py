@@ -13,6 +13,7 @@ from itm_harness.datasets.batch import Inputs
 from itm_harness.datasets.errors import DataError
 from itm_harness.datasets.files.manifest import manifest_path, read_manifest
 from itm_harness.datasets.precomp import open_dataset
+from itm_harness.datasets.split import open_split
 from itm_harness.datasets.text.graphs import SLOTS
 from itm_harness.datasets.text.sentences import EmbeddedEncoder
 from itm_tests.trees import write_f30k
@@ -83,7 +84,7 @@ def test_what_the_readers_read_afterwards(make, root, folder):
     assert len(make(width=24)) == 12
     data = open_dataset("f30k", root)
     assert data.missing(VSD) == data.missing(VSSR) == []
-    split = data.split("test", BOTH)
+    split = open_split(data, "test", BOTH)
     captions, encoder = lines(folder / "test_caps.txt"), fitted(folder, 24)
     batch = split.pairs(np.arange(60))
     vectors = encoder.encode(captions)
@@ -234,7 +235,7 @@ def test_a_second_set_of_descriptions_is_made_where_there_is_one_and_may_be_per_
     (folder / "train_descriptions_dagger.txt").write_text("\n".join(captions) + "\n")
     assert "train_descriptions_dagger.npy" in make(what=["sentences"], splits=["train"])
     inputs = Inputs(regions=False, image_sidecars=("descriptions_dagger",), text_sidecars=("caption_vectors",))
-    split = open_dataset("f30k", root).split("train", inputs)
+    split = open_split(open_dataset("f30k", root), "train", inputs)
     batch = split.pairs([3, 17])
     np.testing.assert_array_equal(
         batch.images.sidecars["descriptions_dagger"].numpy(), batch.texts.sidecars["caption_vectors"].numpy()

@@ -17,6 +17,7 @@ from itm_harness.datasets.batch import Inputs, Pixels
 from itm_harness.datasets.files.manifest import read_manifest
 from itm_harness.datasets.pictures.pixels import pixels_of
 from itm_harness.datasets.precomp import open_dataset
+from itm_harness.datasets.split import open_split
 from itm_harness.methods.encoders.backbones import backbone
 from itm_harness.methods.errors import MethodError
 from itm_tests.trees import write_f30k, write_pictures
@@ -50,7 +51,7 @@ def test_the_cells_of_each_picture_are_those_of_the_backbone(make, root):
     found = np.load(root / "f30k" / "precomp" / "test_ims.npy")
     torch.manual_seed(0)
     model = backbone("timm:test_resnet", None).eval()
-    split = open_dataset("f30k", root).split("test", Inputs(regions=False, pixels=Pixels(96)))
+    split = open_split(open_dataset("f30k", root), "test", Inputs(regions=False, pixels=Pixels(96)))
     for image in (0, 4):
         pixels = torch.from_numpy(pixels_of(split.pictures.paths[image], Pixels(96)).copy()).permute(2, 0, 1)
         with torch.no_grad():
@@ -66,7 +67,7 @@ def test_boxes_are_in_pixels_and_readers_make_shares_of_them(make, root):
     assert sizes.tolist() == [[48 + i, 40] for i in range(IMAGES)]
     boxes = np.load(root / "f30k" / "precomp" / "train_ims_bbx.npy")
     np.testing.assert_allclose(boxes[1, 3], [49 / 3, 40 / 3, 49, 40], rtol=1e-5)
-    train = dataset.split("train", Inputs(image_sidecars=("boxes",)))
+    train = open_split(dataset, "train", Inputs(image_sidecars=("boxes",)))
     shares = train.images([1]).sidecars["boxes"][0]
     third, most = 1 / 3, 2 / 3
     expected = [[0, 0, most, most], [third, 0, 1, most], [0, third, most, 1], [third, third, 1, 1]]

@@ -9,7 +9,7 @@ import torch
 
 from itm_harness.benchmarks.common.errors import RunError
 from itm_harness.benchmarks.protocol.encoding_files import mapped
-from itm_harness.methods.base import Encoded, Ragged
+from itm_harness.methods.parts.encoded import Encoded, Ragged
 
 
 def part(n, seed):

@@ -5,7 +5,9 @@ import torch
 
 from itm_harness.benchmarks.protocol import evaluate, pair_scores
 from itm_harness.datasets.precomp import open_dataset
-from itm_harness.methods.base import EmbeddingMethod, Encoded, MethodConfig
+from itm_harness.datasets.split import open_split
+from itm_harness.methods.base import EmbeddingMethod, MethodConfig
+from itm_harness.methods.parts.encoded import Encoded
 from itm_tests.small_methods import Gallery, Pairs
 from itm_tests.trees import write_f30k
 
@@ -56,7 +58,7 @@ class Sides(EmbeddingMethod):
 def test_a_side_is_that_of_the_gallery_and_the_other_is_not_encoded(tmp_path):
     write_f30k(tmp_path)
     method, device = Sides(), torch.device("cpu")
-    split = open_dataset("f30k", tmp_path).split("test", method.inputs())
+    split = open_split(open_dataset("f30k", tmp_path), "test", method.inputs())
     gallery = dict(zip(("images", "texts"), evaluate.encode_gallery(method, split, 7, device), strict=True))
     assert method.seen == {("images", False), ("texts", False)}
     for side, encodings in gallery.items():

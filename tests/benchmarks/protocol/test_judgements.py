@@ -12,13 +12,15 @@ from itm_harness.benchmarks.leaderboard.build import write_leaderboard
 from itm_harness.benchmarks.protocol import eccv
 from itm_harness.benchmarks.protocol.judgements import missing_for_judgements, with_judgements
 from itm_harness.benchmarks.protocol.matrix_file import evaluate_matrix_file
-from itm_harness.benchmarks.records.store import Metrics, read_record, record_path
+from itm_harness.benchmarks.records.schema import Metrics
+from itm_harness.benchmarks.records.store import read_record, record_path
 from itm_harness.benchmarks.runs.checkpoint_evaluation import evaluate_checkpoint
 from itm_harness.benchmarks.runs.job import RunOptions
 from itm_harness.benchmarks.runs.run import run
 from itm_harness.datasets.batch import Inputs
 from itm_harness.datasets.precomp import open_dataset
 from itm_harness.datasets.spec import find_spec
+from itm_harness.datasets.split import open_split
 from itm_tests.judged import small_library
 from itm_tests.trees import write_coco, write_f30k
 
@@ -88,7 +90,7 @@ def test_what_is_missing(monkeypatch, library, tmp_path):
 
 
 def test_a_limited_run_has_none_and_says_nothing(library, tmp_path):
-    split = open_dataset("coco", tmp_path / "data").split("test", Inputs(), limit=10)
+    split = open_split(open_dataset("coco", tmp_path / "data"), "test", Inputs(), limit=10)
     metrics = {"coco-5k": None}
     assert with_judgements(metrics, torch.zeros(10, 50), split, pytest.fail) == metrics
 

@@ -8,10 +8,12 @@ from itm_harness.benchmarks.protocol import evaluate, pair_scores
 from itm_harness.benchmarks.protocol.pair_scores import MeanScores, PairScores, mean_of, no_tick
 from itm_harness.benchmarks.protocol.ranks import evaluate_matrix, top_items
 from itm_harness.benchmarks.protocol.streaming import best_items, rank_stream
-from itm_harness.benchmarks.records.store import DETAIL_ARRAYS, read_details
+from itm_harness.benchmarks.records.schema import DETAIL_ARRAYS
+from itm_harness.benchmarks.records.store import read_details
 from itm_harness.benchmarks.runs.job import RunOptions
 from itm_harness.benchmarks.runs.run import run
-from itm_harness.methods.base import EmbeddingMethod, Encoded, MethodConfig
+from itm_harness.methods.base import EmbeddingMethod, MethodConfig
+from itm_harness.methods.parts.encoded import Encoded
 from itm_tests.small_methods import Gallery, Pairs
 from itm_tests.trees import write_coco, write_f30k
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from itm_harness.benchmarks.common import atomic
 from itm_harness.benchmarks.common.errors import RunError
 from itm_harness.benchmarks.protocol.ranks import evaluate_matrix
-from itm_harness.benchmarks.records.store import (
+from itm_harness.benchmarks.records.schema import (
     DETAIL_ARRAYS,
     SCHEMA_VERSION,
     Details,
@@ -22,6 +22,8 @@ from itm_harness.benchmarks.records.store import (
     Metrics,
     Record,
     RunIdentity,
+)
+from itm_harness.benchmarks.records.store import (
     read_details,
     read_record,
     read_records,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from itm_harness.benchmarks.leaderboard.tables import Column, Interval, Page, Section, Spread, Table
-from itm_harness.benchmarks.records.store import Epoch
+from itm_harness.benchmarks.records.schema import Epoch
 from itm_harness.benchmarks.report.series import KS, ablation_series, learning_curve, recall_curve
 from itm_tests.stores import Store
 

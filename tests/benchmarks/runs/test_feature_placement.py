@@ -11,6 +11,7 @@ from itm_harness.benchmarks.runs.run import run
 from itm_harness.datasets.batch import Inputs
 from itm_harness.datasets.precomp import open_dataset
 from itm_harness.datasets.regions import HeldRegions
+from itm_harness.datasets.split import open_split
 from itm_tests.trees import write_f30k
 
 GPU, CPU = torch.device("cuda"), torch.device("cpu")
@@ -52,13 +53,13 @@ def test_what_does_not_fit_is_refused_with_both_sizes(free):
 def test_features_are_brought_once_and_methods_without_regions_have_none(tmp_path):
     write_f30k(tmp_path)
     dataset = open_dataset("f30k", tmp_path)
-    splits = [dataset.split(name, Inputs()) for name in ("train", "dev")]
+    splits = [open_split(dataset, name, Inputs()) for name in ("train", "dev")]
     assert "in host memory" in place_features(splits, "host", CPU)
     held = [split.regions for split in splits]
     assert all(isinstance(regions, HeldRegions) for regions in held)
     assert place_features(splits, "host", CPU) is None
     assert [split.regions for split in splits] == held
-    assert place_features([dataset.split("train", Inputs(regions=False))], "host", CPU) is None
+    assert place_features([open_split(dataset, "train", Inputs(regions=False))], "host", CPU) is None
 
 
 def test_the_place_changes_no_number_of_a_run(tmp_path, accelerator, quiet):

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from itm_harness.benchmarks.analysis.compare import Opened, open_record
 from itm_harness.benchmarks.common.errors import RunError
+from itm_harness.benchmarks.records.opening import Opened, open_record
 from itm_harness.benchmarks.records.store import write_record
 from itm_harness.benchmarks.runs.job import RunOptions
 from itm_harness.benchmarks.runs.rerun import compare_runs, options_of, rerun

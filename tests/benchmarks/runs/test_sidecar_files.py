@@ -13,6 +13,7 @@ from itm_harness.datasets.batch import Inputs
 from itm_harness.datasets.errors import DataError
 from itm_harness.datasets.files.manifest import content_print, manifest_path
 from itm_harness.datasets.precomp import open_dataset
+from itm_harness.datasets.split import open_split
 from itm_tests.models import save_tiny_bert
 from itm_tests.trees import write_f30k, write_pictures
 
@@ -242,13 +243,13 @@ def test_sources_name_the_encoder_or_say_that_a_file_was_supplied_or_simulated(r
     text = "extends: f30k\nname: f30k\nsimulated: [clip_images]\n"
     (root / "simulated.yaml").write_text(text)
     dataset = open_dataset(str(root / "simulated.yaml"), root)
-    assert sidecar_sources([dataset.split(name, inputs) for name in ("train", "test")]) == {
+    assert sidecar_sources([open_split(dataset, name, inputs) for name in ("train", "test")]) == {
         "boxes": "as supplied",
         "caption_vectors": "embedded",
         "clip_images": "simulated",
     }
     np.save(folder / "test_cap_bge.npy", np.ones((60, 8), np.float32))
-    found = sidecar_sources([dataset.split(name, inputs) for name in ("train", "test")])
+    found = sidecar_sources([open_split(dataset, name, inputs) for name in ("train", "test")])
     assert found["caption_vectors"] == "as supplied, embedded"
     with pytest.raises(DataError, match="not of one encoder"):
         require_one_encoder(dataset, inputs, ("train", "test"))

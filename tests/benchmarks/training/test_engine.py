@@ -16,6 +16,7 @@ from itm_harness.benchmarks.training import checkpoint, engine
 from itm_harness.benchmarks.training.checkpoint import BEST, read_about
 from itm_harness.benchmarks.training.engine import Trainer, make_accelerator
 from itm_harness.datasets.precomp import open_dataset
+from itm_harness.datasets.split import open_split
 from itm_harness.methods.base import EmbeddingMethod, Group, MethodConfig, Progress
 from itm_harness.methods.recipe import resolve
 from itm_tests.trees import write_f30k
@@ -71,8 +72,8 @@ def trainer(tmp_path, accelerator, quiet):
         values = {"train.epochs": 4, "train.batch_size": 10, "train.select": "last", **overrides}
         recipe = resolve(kind, "toy", "f30k", overrides=values)
         method = kind(MethodConfig())
-        split = dataset.split("train", method.inputs())
-        chosen = dataset.split("dev", method.inputs()) if dev else None
+        split = open_split(dataset, "train", method.inputs())
+        chosen = open_split(dataset, "dev", method.inputs()) if dev else None
         return method, Trainer(method, recipe, split, chosen, tmp_path / "run", 0, accelerator, quiet, ABOUT)
 
     return make

@@ -14,6 +14,7 @@ from itm_harness.datasets.errors import DataError
 from itm_harness.datasets.loader import epoch_batches
 from itm_harness.datasets.pictures.pixels import PixelReader, cut, pixels_of
 from itm_harness.datasets.precomp import open_dataset
+from itm_harness.datasets.split import open_split
 from itm_tests.trees import write_f30k, write_pictures
 
 
@@ -86,7 +87,7 @@ def split(tmp_path):
 
     def call(name="train", **values):
         pixels = Pixels(8, **{"crop": 0.5, "flip": True, **values})
-        return open_dataset("f30k", tmp_path).split(name, Inputs(regions=False, pixels=pixels, text=Words()))
+        return open_split(open_dataset("f30k", tmp_path), name, Inputs(regions=False, pixels=pixels, text=Words()))
 
     return call
 

@@ -14,6 +14,7 @@ from itm_harness.benchmarks.commands.app import app
 from itm_harness.benchmarks.runs.job import portable
 from itm_harness.datasets.batch import Batch, ImageBatch, Inputs, Pixels, TextBatch
 from itm_harness.datasets.precomp import open_dataset
+from itm_harness.datasets.split import open_split
 from itm_harness.datasets.text.tokens import CLIPTokenizer
 from itm_harness.methods.base import Progress
 from itm_harness.methods.clip import CLIP, CLIPConfig
@@ -65,7 +66,7 @@ def test_vectors_are_open_clips(config, direct, tmp_path):
 @torch.no_grad()
 def test_pictures_of_a_data_set_are_nearly_as_open_clip_transforms_them(config, direct, folder):
     """It resizes first and cuts the square then, which rounds in other places."""
-    split = open_dataset("f30k", folder.parent.parent).split("test", CLIP.bare(config).inputs())
+    split = open_split(open_dataset("f30k", folder.parent.parent), "test", CLIP.bare(config).inputs())
     vectors = CLIP(config).eval().embed_images(split.images(range(6)))
     model, transform, _ = direct
     shown = torch.stack([transform(Image.open(path).convert("RGB")) for path in split.pictures.paths])

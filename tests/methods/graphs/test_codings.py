@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity, normalize, pad
 
-from itm_harness.methods.base import Ragged
 from itm_harness.methods.encoders.text_encoders import valid_positions
 from itm_harness.methods.graphs import codings
 from itm_harness.methods.graphs.codings import FragmentSimilarity, coded, pooled
+from itm_harness.methods.parts.encoded import Ragged
 
 REGION_LENGTHS, WORD_LENGTHS = torch.tensor([3, 1, 4]), torch.tensor([2, 5, 1, 3])
 CODINGS = ("vha", "tha", "vsa")

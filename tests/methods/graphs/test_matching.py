@@ -5,8 +5,8 @@ import torch
 from torch.nn.functional import normalize
 
 from itm_harness.benchmarks.bench.references.gsmn import matching_vectors
-from itm_harness.methods.base import Ragged
 from itm_harness.methods.graphs.matching import Nodes, gather_rows, match_nodes
+from itm_harness.methods.parts.encoded import Ragged
 
 D, BLOCKS = 12, 4
 LENGTHS = [([3, 3], [2, 5, 1]), ([1, 4, 2], [1, 1]), ([1], [1]), ([5], [7, 3])]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from itm_harness.benchmarks.records.store import Details, Epoch
+from itm_harness.benchmarks.records.schema import Details, Epoch
 from itm_tests.stores import Store, ranked_details
 from itm_tests.trees import write_f30k, write_pictures
 

@@ -8,7 +8,8 @@ import torch
 from itm_harness.benchmarks.leaderboard.published import Published
 from itm_harness.benchmarks.leaderboard.rows import Run, make_rows, make_runs
 from itm_harness.benchmarks.protocol.ranks import evaluate_matrix, top_items
-from itm_harness.benchmarks.records.store import Details, Direction, Metrics, Record, write_record
+from itm_harness.benchmarks.records.schema import Details, Direction, Metrics, Record
+from itm_harness.benchmarks.records.store import write_record
 
 CURRENT = "code of today"
 N_IMAGES, PER_IMAGE = 40, 5

@@ -18,7 +18,8 @@ from safetensors.torch import load_file
 
 from itm_harness.benchmarks.commands import app as harness
 from itm_harness.benchmarks.protocol.evaluate import encode_gallery
-from itm_harness.benchmarks.records.store import Record, read_record
+from itm_harness.benchmarks.records.schema import Record
+from itm_harness.benchmarks.records.store import read_record
 from itm_harness.benchmarks.runs.job import Job, RunOptions
 from itm_harness.benchmarks.training.checkpoint import BEST
 from itm_tests.trees import write_f30k
