@@ -234,8 +234,8 @@ def test_ready_made_word_ids_are_read_if_asked_for(f30k):
     (f30k.folder / "train_precaps_stan.txt").write_text("1,5,6,2\n" * 60)
     asked = open_split(f30k, "train", Inputs(text=Words(precomputed=True)))
     assert asked.texts([0]).words.tolist() == [[1, 5, 6, 2]]
-    assert f30k.split("train", WORDS).texts([0]).words.shape[1] == 10
-    assert f30k.split("dev", Inputs(text=Words(precomputed=True))).texts([0]).words.shape[1] == 10
+    assert open_split(f30k, "train", WORDS).texts([0]).words.shape[1] == 10
+    assert open_split(f30k, "dev", Inputs(text=Words(precomputed=True))).texts([0]).words.shape[1] == 10
 
 
 def test_missing_files_are_listed_one_sentence_each(f30k):
