@@ -8,7 +8,7 @@ from itm_tests.fuzz.answers import TALLY
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """One line for docs/TRUST.md."""
+    """One line for docs/trust.md."""
     if TALLY.tried:
         accepted = TALLY.tried - TALLY.refused
         terminalreporter.write_line(
