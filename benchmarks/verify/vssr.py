@@ -200,10 +200,11 @@ def compare_contrastive(model: Model, phase: str, features: Terms, total: Tensor
     of_images = positive_losses(logits, positives, IMAGE_EPSILON)
     of_candidates = row_losses(logits.T, positives.T, CANDIDATE_EPSILON)
     own = positives[:, n:]
+    counts = own.sum(dim=1)  # captions without entities are left out of the mean, as released
     parts = {
         "total": total,
         "image_to_caption": of_images[:, :n].diagonal().mean(),
-        "image_to_entity": ((of_images[:, n:] * own).sum(dim=1) / own.sum(dim=1)).mean(),
+        "image_to_entity": ((of_images[:, n:] * own).sum(dim=1) / counts)[counts > 0].mean(),
         "caption_to_image": of_candidates[:n].mean(),
         "entity_to_image": of_candidates[n:].mean(),
     }

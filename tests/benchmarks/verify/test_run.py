@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 
 from itm_harness.benchmarks.common.errors import RunError
 from itm_harness.benchmarks.protocol import eccv
-from itm_harness.benchmarks.verify.case import difference, read_case, worst
+from itm_harness.benchmarks.verify import run
+from itm_harness.benchmarks.verify.case import Case, difference, read_case, worst
 from itm_harness.benchmarks.verify.run import verify, verify_case
 from itm_tests.places import GOLDEN
 
@@ -197,9 +199,26 @@ def test_a_missing_input_is_named():
         verify_case(replace(case, inputs=inputs))
 
 
-def test_a_case_of_no_family_is_refused(tmp_path):
+def test_a_case_of_a_family_without_a_check_is_not_run(tmp_path):
     for name in ("fold5-ensemble", "ranks"):
         shutil.copytree(GOLDEN / "protocol" / name, tmp_path / name)
     rewrite(tmp_path / "ranks", method="protocl")
-    with pytest.raises(RunError, match="did you mean 'protocol'"):
-        verify(tmp_path)
+    known, unknown = verify(tmp_path)
+    assert known.not_run is None
+    assert known.passed
+    assert unknown.rows() == [("protocl/ranks", "all", "", "", "not run")]
+    assert "protocl/ranks: not run: no check for family protocl (did you mean 'protocol'?)" in unknown.summary()
+
+
+def test_one_case_is_held_at_a_time(monkeypatch):
+    cases = []
+
+    def read(folder: Path) -> Case:
+        assert all(case() is None for case in cases)
+        case = read_case(folder)
+        cases.append(weakref.ref(case))
+        return case
+
+    monkeypatch.setattr(run, "read_case", read)
+    verify(GOLDEN / "gpo")
+    assert len(cases) == 3
