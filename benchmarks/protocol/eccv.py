@@ -135,7 +135,10 @@ def _ranked(
         i2t, t2i = top_items(similarity, listed, ROWS)[0], top_items(similarity.T, listed, ROWS)[0]
     else:
         i2t, t2i = best_items(similarity, listed)
-    return (
-        dict(zip(image_ids.tolist(), caption_ids[i2t.numpy()].tolist(), strict=True)),
-        dict(zip(caption_ids.tolist(), image_ids[t2i.numpy()].tolist(), strict=True)),
-    )
+    return _by_id(image_ids.tolist(), caption_ids.tolist(), i2t), _by_id(caption_ids.tolist(), image_ids.tolist(), t2i)
+
+
+def _by_id(queries: list[int], items: list[int], ranked: Tensor) -> dict[int, list[int]]:
+    """Each query's id -> the ids of its ranked items. ranked: (n, k) positions. However often it is listed, an id is
+    one object: 30 million of them would take a gigabyte."""
+    return {query: [items[i] for i in row.tolist()] for query, row in zip(queries, ranked, strict=True)}
