@@ -19,7 +19,6 @@ from itm_harness.benchmarks.commands.options import (
     Results,
     Set,
     Variant,
-    device_there,
     required,
     run_options,
 )
@@ -65,15 +64,15 @@ def evaluate(
         found = evaluate_matrix_file(similarity, required(benchmark, "--benchmark"), caption_ids)
         print_metrics(found, str(similarity), as_json)
         return
+    from itm_harness.benchmarks.runs.accelerator import accelerator_on
     from itm_harness.benchmarks.runs.checkpoint_evaluation import evaluate_checkpoint
-    from itm_harness.benchmarks.training.engine import make_accelerator
 
     chosen = required(checkpoint, "--checkpoint or --similarity")
     options = run_options(
         required(method, "--method"), required(dataset, "--dataset"), set_, precision,
         data_root=data_root, variant=variant, limit=limit, output=output,
     )  # fmt: skip
-    accelerator = make_accelerator(device_there(device), precision)
+    accelerator = accelerator_on(device, precision)
     log = Console(stderr=True) if as_json else console
     metrics = evaluate_checkpoint(options, chosen, accelerator, log, train_dataset)
     print_metrics(metrics, str(chosen), as_json)
@@ -127,6 +126,7 @@ def bench(
     if not table:
         options = BenchOptions(
             dataset, text, device_there(device) or "cpu", precision, compile_, steps, batch, images, plain, beside
+    from itm_harness.benchmarks.common.devices import device_there
         )
         for name in chosen_methods(method):
             record = measure(name, options)

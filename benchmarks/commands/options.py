@@ -36,11 +36,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 def run_options(
     method: str, dataset: str, set_: list[str], precision: str, epochs: int | None = None, **others: Any
 ) -> RunOptions:
-    """The options of a run; others: by the names of their fields. Raises RunError on an unknown precision."""
+    """The options of a run; others: by the names of their fields. Raises RunError on an unknown word."""
     from itm_harness.benchmarks.runs.job import RunOptions
 
-    if precision not in ("fp32", "bf16"):
-        raise RunError(f"--precision {precision} is not known; use fp32 or bf16.")
     return RunOptions(method, dataset, overrides=recipe_overrides(set_, epochs), precision=precision, **others)
 
 
@@ -76,20 +74,6 @@ def batch_items(text: str) -> int | None:
     if text != "auto" and (not text.isdecimal() or int(text) == 0):
         raise RunError(f"--batch-size {text}: write auto, or a whole number from 1.")
     return None if text == "auto" else int(text)
-
-
-def device_there(name: str | None) -> str | None:
-    """A device that is there; None: the default. Raises RunError where there is none of that name."""
-    import torch
-
-    if name is None or name == "cpu":
-        return name
-    kind, _, index = name.partition(":")
-    if kind != "cuda" or not (index or "0").isdecimal():
-        raise RunError(f"--device {name} is not known; use cpu, cuda or cuda:N.")
-    if int(index or 0) >= torch.cuda.device_count():
-        raise RunError(f"--device {name}: there is no such CUDA device here; use --device cpu.")
-    return name
 
 
 def required(value: T | None, option: str) -> T:

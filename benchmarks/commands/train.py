@@ -20,7 +20,6 @@ from itm_harness.benchmarks.commands.options import (
     Precision,
     Results,
     Set,
-    device_there,
     hash_whole,
     parts,
     recipe_overrides,
@@ -76,8 +75,7 @@ def run(
 
     Lists make a sweep: every method on every data set, in every variant, with every seed.
     """
-    if features not in ("device", "host", "map", "auto"):
-        raise RunError(f"--features {features} is not known; use device, host, map or auto.")
+    from itm_harness.benchmarks.common.devices import device_there
     from itm_harness.benchmarks.runs.launch.launcher import Launch, launch
     from itm_harness.benchmarks.runs.sweep import combinations, sweep_here
 
@@ -96,10 +94,10 @@ def run(
         _end_sweep(launch(every, seed_numbers(seeds), how, console))
         return
     from itm_harness.benchmarks.training.determinism import deterministic as set_deterministic
-    from itm_harness.benchmarks.training.engine import make_accelerator
+    from itm_harness.benchmarks.runs.accelerator import accelerator_on
 
     with set_deterministic(deterministic):
-        accelerator = make_accelerator(how.device, precision)
+        accelerator = accelerator_on(how.device, precision)
         console.quiet = not accelerator.is_main_process
         failures = sweep_here(
             every, seed_numbers(seeds), accelerator, console, lambda record: show_metrics(record.metrics, record.id)
@@ -148,11 +146,11 @@ def ensemble(
 ) -> None:
     """File the mean similarity of recorded runs, scored again from their checkpoints. --set takes text.bert alone."""
     from itm_harness.benchmarks.runs.ensembling import ensemble_of
-    from itm_harness.benchmarks.training.engine import make_accelerator
 
-    accelerator = make_accelerator(device_there(device), "fp32")
+    accelerator = accelerator_on(device, "fp32")
     record = ensemble_of(records, output, data_root, recipe_overrides(set_, None), accelerator, console)
     show_metrics(record.metrics, record.id)
+    from itm_harness.benchmarks.runs.accelerator import accelerator_on
 
 
 @command(
@@ -174,13 +172,13 @@ def rerun(
     from itm_harness.benchmarks.runs.rerun import options_of
     from itm_harness.benchmarks.runs.rerun import rerun as repeat
     from itm_harness.benchmarks.training.determinism import deterministic
-    from itm_harness.benchmarks.training.engine import make_accelerator
 
     first = open_record(record, results)
+    from itm_harness.benchmarks.runs.accelerator import accelerator_on
     with tempfile.TemporaryDirectory() as scratch:
         options = options_of(first.record, data_root, output or Path(scratch), bert)
         with deterministic(options.deterministic):
-            _, found = repeat(options, first, make_accelerator(device_there(device), options.precision), console)
+            _, found = repeat(options, first, accelerator_on(device, options.precision), console)
     for line in found.lines(first.record.id):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     raise typer.Exit(0 if found.equal else 1)
@@ -191,7 +189,7 @@ def _run_ablation(options: RunOptions, seeds: list[int], rows: str, device: str 
     from itm_harness.benchmarks.ablations.runs import listing, plan, run_missing
     from itm_harness.benchmarks.ablations.sets import read_set
     from itm_harness.benchmarks.records.store import scan_records
-    from itm_harness.benchmarks.training.engine import make_accelerator
+    from itm_harness.benchmarks.runs.accelerator import accelerator_on
     from itm_harness.datasets.spec import find_spec
 
     ablation = read_set(options.method)
@@ -202,7 +200,7 @@ def _run_ablation(options: RunOptions, seeds: list[int], rows: str, device: str 
         for line in listing(planned, find_spec(options.dataset).name):
             console.print(line, soft_wrap=True, highlight=False, markup=False)
         return
-    accelerator = make_accelerator(device_there(device), options.precision)
+    accelerator = accelerator_on(device, options.precision)
     console.quiet = not accelerator.is_main_process
     run_missing(planned, accelerator, console)
 

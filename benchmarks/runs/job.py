@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -39,6 +39,8 @@ FILES = (
 )  # values that may be paths
 Place = Literal["device", "host", "map"]
 WHOLE = ", whole"  # behind the name of what was hashed from end to end
+PLACES = (*get_args(Place), "auto")
+PRECISIONS = ("fp32", "bf16")
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,12 @@ class RunOptions:
     compile: bool = False
 
     @property
+    def __post_init__(self) -> None:
+        """Raises RunError on an unknown precision or place."""
+        for option, value, known in (("precision", self.precision, PRECISIONS), ("features", self.features, PLACES)):
+            if value not in known:
+                raise RunError(f"--{option} {value} is not known; use {', '.join(known[:-1])} or {known[-1]}.")
+
     def results(self) -> Path:
         """Where records go."""
         return self.output / "results"
