@@ -69,6 +69,7 @@ class Inputs:
     pixels: Pixels | None = None
 
 
+@dataclass(frozen=True)
 class TensorFields:
     """Dataclasses of tensors that move between devices as one."""
 

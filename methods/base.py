@@ -10,7 +10,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from itm_harness.datasets.batch import Batch, DataSizes, ImageBatch, Inputs, TextBatch, TrainingSplit
+from itm_harness.datasets.batch import Batch, DataSizes, ImageBatch, Inputs, TextBatch, TrainingSplit, Words
 from itm_harness.methods.encoders.text_encoders import TextConfig
 from itm_harness.methods.errors import MethodError
 from itm_harness.methods.losses.hinge import diagonal, hinge_loss
@@ -102,8 +102,9 @@ class Method(nn.Module, ABC):
     def sized(cls, config: MethodConfig, data: DataSizes) -> MethodConfig:
         """`config` with every size filled in that the data decides and the recipe leaves open."""
         text = config.text
-        if text.bert is None and text.vocabulary_size is None:
-            text = text.model_copy(update={"vocabulary_size": len(data.vocabulary(text.inputs()))})
+        words = text.inputs()
+        if isinstance(words, Words) and text.vocabulary_size is None:
+            text = text.model_copy(update={"vocabulary_size": len(data.vocabulary(words))})
         region_dim = config.region_dim or (data.region_dim if cls.bare(config).inputs().regions else None)
         return config.model_copy(update={"text": text, "region_dim": region_dim})
 

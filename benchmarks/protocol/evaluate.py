@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -55,15 +55,15 @@ def encode_side(
     evaluation. store: joins the batches' encodings, given how many items they are together; by default on `device`.
     """
     method.eval()
-    sides = {"images": (method.encode_images, split.n_images), "texts": (method.encode_texts, split.n_texts)}
-    encode, count = sides[side]
+    encode: Callable[[Any], Encoded] = method.encode_images if side == "images" else method.encode_texts
+    count = split.n_images if side == "images" else split.n_texts
     batches = gallery_batches(split, side, batch_size, pin=device.type == "cuda")
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         return store(_encoded(encode, batches, device, tick), count)
 
 
 def _encoded(
-    encode: Callable[[ImageBatch | TextBatch], Encoded],
+    encode: Callable[[Any], Encoded],
     batches: Iterable[ImageBatch | TextBatch],
     device: torch.device,
     tick: Tick,

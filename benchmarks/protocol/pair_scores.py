@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -115,7 +115,7 @@ def _cuts(length: int, step: int) -> list[slice]:
 Streamed = PairScores | MeanScores | ConstantScores
 
 
-def constant_scores(like: Tensor | Streamed) -> Tensor | Streamed:
+def constant_scores(like: Tensor | PairScores | MeanScores) -> Tensor | Streamed:
     """Similarities of a constant scorer for the same pairs, where those of a model rank nothing."""
     return torch.zeros_like(like) if isinstance(like, Tensor) else ConstantScores(like)
 
@@ -123,5 +123,5 @@ def constant_scores(like: Tensor | Streamed) -> Tensor | Streamed:
 def mean_of(similarities: Sequence[Tensor | Streamed]) -> Tensor | Streamed:
     """The ensemble of similarities that are all matrices or all streamed."""
     if all(isinstance(similarity, Tensor) for similarity in similarities):
-        return ensemble(similarities)
-    return MeanScores(similarities)
+        return ensemble(cast("Sequence[Tensor]", similarities))
+    return MeanScores(cast("Sequence[PairScores]", similarities))

@@ -181,10 +181,7 @@ def _join(parts: Sequence[Ranks], image_of_text: Tensor, folds: int) -> Ranks:
 
 
 def _mean(rows: Sequence[Direction]) -> Direction:
-    def average(name: str) -> float:
-        return sum(getattr(r, name) for r in rows) / len(rows)
-
-    means = {name: average(name) for name in ("r1", "r5", "r10", "median", "mean")}
+    means = {name: sum(getattr(r, name) for r in rows) / len(rows) for name in ("r1", "r5", "r10", "median", "mean")}
     return Direction(**means, ties=sum(r.ties for r in rows))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -67,7 +68,7 @@ def _rank(similarity: Tensor, image_of_text: Tensor, folds: int) -> Ranking:
 def _details(ranking: Ranking, image_of_text: Tensor) -> Details:
     ranks = ranking.evaluation.ranks
     best = (ranking.i2t_top, ranking.i2t_scores, ranking.t2i_top, ranking.t2i_scores)
-    return Details(ranks.i2t, ranks.t2i, image_of_text, *best)
+    return Details(*(np.asarray(array) for array in (ranks.i2t, ranks.t2i, image_of_text, *best)))
 
 
 def _within_folds(similarity: Tensor, image_of_text: Tensor, folds: int) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
@@ -67,8 +68,12 @@ class Encoded:
     def _values(self) -> list[Tensor]:
         return [v.values if isinstance(v, Ragged) else v for v in self.tensors.values()]
 
-    def __getitem__(self, key: str | slice) -> Tensor | Ragged | Encoded:
-        """A tensor by its name, or the items start:stop."""
+    @overload
+    def __getitem__(self, key: str) -> Any: ...
+    @overload
+    def __getitem__(self, key: slice) -> Encoded: ...
+    def __getitem__(self, key: str | slice) -> Any:
+        """A Tensor or Ragged, whichever its method stored under this name, or the items start:stop."""
         if isinstance(key, str):
             return self.tensors[key]
         start, stop, _ = key.indices(len(self))
