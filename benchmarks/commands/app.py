@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import sys
+from importlib import metadata
+from typing import Annotated
 
 import typer
 
@@ -17,15 +20,31 @@ app = typer.Typer(
     help="Train, measure and compare image-text-matching methods under one protocol.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 for group in (train, measure, tables, records, data, known):
     app.add_typer(group.app)
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        print(f"itm-harness {metadata.version('itm-harness')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options_of_all(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """What stands before a command."""
+
+
 def main() -> None:
     """Run a command. Bad input ends with one sentence and exit code 2, a stop on request with 130."""
+    sys.stdout.reconfigure(errors="replace")  # a terminal without Unicode shows ? where it lacks a sign
     try:
         app()
     except (DataError, MethodError, RunError) as error:

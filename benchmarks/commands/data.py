@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from itm_harness.benchmarks.commands.help_text import examples, json_option
 from itm_harness.benchmarks.commands.options import DataRoot, DatasetName, batch_items, parts
-from itm_harness.benchmarks.commands.shown import console
+from itm_harness.benchmarks.commands.shown import console, print_json
 
 app = typer.Typer()
 command = partial(app.command, rich_help_panel="Data")
@@ -18,10 +20,12 @@ app.add_typer(data_app, name="data", rich_help_panel="Data")
 
 
 @command(
-    epilog="Examples:  python harness.py prepare --dataset f8k    "
-    "python harness.py prepare --dataset data.yaml --what sentences --encoder DIR/bge-large-en-v1.5    "
-    "python harness.py prepare --dataset f30k --what clip    "
-    "python harness.py prepare --dataset mine.yaml --what layout --from captions.csv --images photos"
+    epilog=examples(
+        "itm prepare --dataset f30k --data-root DIR",
+        "itm prepare --dataset f30k --data-root DIR --encoder DIR/bge-large-en-v1.5",
+        "itm prepare --dataset f30k --data-root DIR --what clip --images DIR/photos",
+        "itm prepare --dataset mine.yaml --what layout --from DIR/captions.csv",
+    )
 )
 def prepare(
     dataset: DatasetName,
@@ -132,13 +136,29 @@ def prepare(
     prepare_files(options, console)
 
 
-@data_app.command("check")
+@data_app.command(
+    "check",
+    epilog=examples(
+        "itm data check --dataset demo",
+        "itm data check --dataset f30k --data-root DIR --images",
+        "itm data check --dataset f30k --data-root DIR --json",
+    ),
+)
 def check(
     dataset: DatasetName,
     data_root: DataRoot = None,
     images: Annotated[bool, typer.Option("--images", help="Decode every picture, and name the broken ones.")] = False,
+    as_json: Annotated[
+        bool,
+        json_option(
+            "dataset, folder (null: not found), where, found, missing (sentence, methods), problems, notes, ok."
+        ),
+    ] = False,
 ) -> None:
-    """Say what is there, what is missing, for which methods, and whether shapes, counts and values are right."""
+    """Say what is there, what is missing, for which methods, and whether shapes, counts and values are right.
+
+    Exit code 2 where something must be repaired.
+    """
     from itm_harness.benchmarks.common.activity import activity
     from itm_harness.benchmarks.runs.inputs import inputs_by_method
     from itm_harness.datasets.files.check import check_dataset
@@ -147,6 +167,9 @@ def check(
         report = check_dataset(
             dataset, data_root, inputs_by_method(), lambda file: tell(f"looking at {file}"), images=images
         )
-    for line in report.lines():
-        console.print(line, soft_wrap=True, highlight=False)
+    if as_json:
+        print_json({**asdict(report), "folder": report.folder and str(report.folder), "ok": report.ok})
+    else:
+        for line in report.lines():
+            console.print(line, soft_wrap=True, highlight=False)
     raise typer.Exit(0 if report.ok else 2)

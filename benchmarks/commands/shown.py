@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console
 from rich.table import Table
@@ -15,8 +15,30 @@ from itm_harness.benchmarks.common.errors import printable
 
 if TYPE_CHECKING:
     from itm_harness.benchmarks.records.schema import ECCVCaption, Metrics
+    from itm_harness.methods.recipe import Recipe
 
 console = Console()
+
+
+def progress_console(as_json: bool) -> Console:
+    """Where progress and notes go: beside a JSON document, which has stdout to itself, they go to stderr."""
+    return Console(stderr=True) if as_json else console
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on stdout, for other programs; in ASCII, which every terminal and pipe takes."""
+    print(json.dumps(document, indent=1))
+
+
+def recipe_document(recipe: Recipe) -> dict[str, Any]:
+    """A resolved recipe for JSON. sources: dotted key -> where its value is from, of every value."""
+    return {
+        "method": recipe.method,
+        "variant": recipe.variant,
+        "dataset": recipe.dataset,
+        "values": recipe.values(),
+        "sources": {key: source for key, _, source in recipe.rows()},
+    }
 
 
 def show_table(columns: tuple[str, ...], rows: list[tuple[str, ...]], title: str | None = None) -> None:
@@ -54,7 +76,7 @@ def _show_judgements(found: ECCVCaption, title: str) -> None:
 def print_metrics(metrics: dict[str, Metrics], title: str, as_json: bool) -> None:
     """The same, or as JSON for other programs."""
     if as_json:
-        print(json.dumps({name: m.model_dump(mode="json") for name, m in metrics.items()}, indent=1))
+        print_json({name: m.model_dump(mode="json") for name, m in metrics.items()})
     else:
         show_metrics(metrics, title)
 
