@@ -12,7 +12,7 @@ def test_ten_kills_lose_nothing():
     small = ["--kills", "10", "--size", "16", "--disks", "2", "--caches", "0"]
     done = subprocess.run(
         [sys.executable, "-m", "itm_tests.trust.kills", *small],
-        cwd=ROOT,
+        cwd=ROOT / "tests" / "support",
         capture_output=True,
         text=True,
     )

@@ -1,7 +1,6 @@
 """prepare --what graphs, graphs included: FactualSceneGraph in a subprocess, or rules; resumed, named in manifests."""
 
 import json
-import os
 import sys
 
 import pytest
@@ -11,6 +10,7 @@ from itm_harness.benchmarks.preparing.prepare import PrepareOptions, prepare
 from itm_harness.datasets.errors import DataError
 from itm_harness.datasets.files.manifest import read_manifest
 from itm_tests.models import save_tiny_t5, write_factual_package
+from itm_tests.places import ROOT
 from itm_tests.trees import write_f30k
 
 IMAGES = 14  # 70 captions: three steps of the parser
@@ -28,9 +28,12 @@ def folder(tmp_path):
 
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
-    """A package with FactualSceneGraph's interface for the subprocess; the checkout is on its path before it."""
-    package = write_factual_package(tmp_path / "site")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([os.getcwd(), str(package)]))
+    """A package with FactualSceneGraph's interface for the subprocess, and a library named `datasets` that it uses.
+
+    The command is given in the checkout's root, where a folder of that name lies.
+    """
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PYTHONPATH", str(write_factual_package(tmp_path / "site")))
 
 
 @pytest.fixture

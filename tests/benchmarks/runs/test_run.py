@@ -67,13 +67,13 @@ def test_an_ensemble_trains_its_members_and_averages_their_scores(method, f30k, 
     job = RunOptions(method, "f30k", f30k, "full", overrides, output=tmp_path)
     (record,) = run(job, [0], accelerator, quiet)
     assert "ensemble" in record.flags
-    members = [r for r in read_records(tmp_path / "results") if r.id != record.id]
+    members = [r for r in read_records(tmp_path / "results" / "local") if r.id != record.id]
     assert {r.variant for r in members} == set(find_method(method).method.ensembles["full"])
     assert record.sidecars == (("boxes",) if method == "gsmn" else ())
     assert record.sidecar_sources == dict.fromkeys(record.sidecars, "as supplied")
     assert record.encode_seconds > 0
     assert record.score_seconds > 0
-    scores = [read_details(r, tmp_path / "results")["f30k-1k"] for r in (*members, record)]
+    scores = [read_details(r, tmp_path / "results" / "local")["f30k-1k"] for r in (*members, record)]
     images = torch.arange(12)
     whole = [torch.full((12, 60), torch.nan) for _ in scores]
     for matrix, detail in zip(whole, scores, strict=True):  # the top ten captions of each image are stored
@@ -91,7 +91,7 @@ def test_coco_is_measured_as_five_folds_and_as_a_whole(tmp_path, tiny_bert, acce
     assert {name: m.folds for name, m in record.metrics.items()} == {"coco-1k": 5, "coco-5k": 1}
     assert record.metrics["coco-5k"].n_images == 20  # testall, not test
     assert record.metrics["coco-1k"].i2t.mean < record.metrics["coco-5k"].i2t.mean  # smaller galleries
-    details = read_details(record, tmp_path / "results")
+    details = read_details(record, tmp_path / "results" / "local")
     assert details["coco-1k"].i2t_ranks.max() < 20  # ranks within folds of 4 images
 
 
@@ -108,7 +108,8 @@ def test_a_resumed_run_ends_with_the_same_bits(f30k, tmp_path, accelerator, quie
     assert resumed.metrics == whole.metrics
     assert resumed.history == whole.history
     same = [
-        read_details(r, tmp_path / where / "results")["f30k-1k"] for r, where in ((whole, "whole"), (resumed, "parts"))
+        read_details(r, tmp_path / where / "results" / "local")["f30k-1k"]
+        for r, where in ((whole, "whole"), (resumed, "parts"))
     ]
     assert same[0].i2t_scores.tobytes() == same[1].i2t_scores.tobytes()
 
@@ -192,7 +193,7 @@ def test_a_finished_run_is_not_run_again_unless_asked(f30k, tmp_path, accelerato
     (third,) = run(options(f30k, tmp_path, fresh=True), [0], accelerator, quiet)
     assert third.metrics == first.metrics
     assert third.created >= first.created
-    assert len(read_records(tmp_path / "results")) == 1
+    assert len(read_records(tmp_path / "results" / "local")) == 1
 
 
 def test_a_stopped_run_is_not_done_though_its_record_came_with_the_clone(
@@ -214,7 +215,7 @@ def test_changed_code_starts_over_instead_of_mixing(f30k, tmp_path, accelerator,
     with pytest.raises(Interrupted):
         run(options(f30k, tmp_path), [0], accelerator, quiet)
     monkeypatch.undo()
-    monkeypatch.setattr("itm_harness.benchmarks.records.provenance.code_hash", lambda files: "another")
+    monkeypatch.setattr("itm_harness.benchmarks.runs.job.method_code_hash", lambda files: "another")
     (record,) = run(options(f30k, tmp_path), [0], accelerator, quiet)
     assert "starting over" in quiet.file.getvalue()
     assert record.code_hash == "another"
@@ -363,7 +364,7 @@ def test_the_last_epoch_needs_no_dev_split(f30k, tmp_path, accelerator, quiet):
 def test_the_record_is_json_without_machine_paths(f30k, tiny_bert, tmp_path, accelerator, quiet):
     job = replace(options(f30k, tmp_path), overrides={**SIZES, "train.epochs": 1, "text.bert": str(tiny_bert)})
     (record,) = run(job, [0], accelerator, quiet)
-    text = (tmp_path / "results" / "records" / f"{record.id}.json").read_text()
+    text = (tmp_path / "results" / "local" / "records" / f"{record.id}.json").read_text()
     assert str(tmp_path) not in text
     assert str(tiny_bert.parent) not in text
     assert record.recipe["text"]["bert"] == record.overrides["text.bert"] == tiny_bert.name
