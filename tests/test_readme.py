@@ -1,4 +1,4 @@
-"""What README shows works as it stands."""
+"""What README shows works as it stands, and its numbers are those of the leaderboard."""
 
 import re
 
@@ -8,17 +8,23 @@ from itm_tests.places import ROOT
 from itm_tests.trees import write_f30k
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+OWN_DATA = (ROOT / "docs" / "own-data.md").read_text(encoding="utf-8")
 
 
-def block(language: str, containing: str) -> str:
+def block(text: str, language: str, containing: str) -> str:
     """The code block of a language that holds some text."""
-    blocks = re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    blocks = re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
     (found,) = [b for b in blocks if containing in b]
     return found
 
 
+def cells(row: str) -> list[str]:
+    """The cells of a row of a table in Markdown."""
+    return [cell.strip() for cell in row.strip().strip("|").split("|")]
+
+
 def test_the_method_of_the_readme_trains_in_under_forty_lines(tmp_path, accelerator, quiet):
-    source = block("python", "# mean.py")
+    source = block(README, "python", "# mean.py")
     assert len(source.splitlines()) < 40
     (tmp_path / "mean.py").write_text(source)
     write_f30k(tmp_path / "data")
@@ -29,16 +35,31 @@ def test_the_method_of_the_readme_trains_in_under_forty_lines(tmp_path, accelera
     assert record.history[-1].loss < record.history[0].loss
 
 
-def test_the_data_set_of_the_readme_is_read(tmp_path, accelerator, quiet):
+def test_the_data_set_of_the_documents_is_read(tmp_path, accelerator, quiet):
     folder = write_f30k(tmp_path / "data")
     folder.parent.rename(tmp_path / "data" / "mine")
-    (tmp_path / "mine.yaml").write_text(block("yaml", "name: mine"))
+    (tmp_path / "mine.yaml").write_text(block(OWN_DATA, "yaml", "name: mine"))
     overrides = {"train.batch_size": 8, "train.epochs": 1, "text.bert": None, "embed_size": 16}
     job = RunOptions("gpo", str(tmp_path / "mine.yaml"), tmp_path / "data", output=tmp_path, overrides=overrides)
     (record,) = run(job, [0], accelerator, quiet)
     assert set(record.metrics) == {"mine-1k"}
 
 
-def test_it_has_the_two_commands():
-    assert "pip install -e . && python harness.py run --method gpo --dataset demo" in README
-    assert "pip install -e '.[test]' && pytest" in README
+def test_it_has_the_two_commands_in_an_environment_of_their_own():
+    environment = "python3 -m venv .venv && . .venv/bin/activate && "
+    assert f"{environment}pip install -e . && itm run --method gpo --dataset demo\n" in README
+    assert f"{environment}pip install -e '.[test]' && pytest\n" in README
+
+
+def test_it_is_short():
+    assert len(README.splitlines()) < 150
+
+
+def test_its_board_is_that_of_the_leaderboard():
+    sections = (ROOT / "results" / "LEADERBOARD.md").read_text(encoding="utf-8").split("\n## ")
+    (board,) = [section for section in sections if section.startswith("f8k-1k\n")]
+    shipped = [row for row in map(cells, board.splitlines()) if "\N{EN DASH}" in row[3:4]]  # nothing is overridden
+    shown = [row for row in map(cells, README.splitlines()) if re.fullmatch(r"[\d.]+ to [\d.]+", row[-1])]
+    assert len(shown) >= 2
+    for method, *numbers in shown:
+        assert any(row[1] == method and set(numbers) <= set(row) for row in shipped), method
