@@ -98,7 +98,7 @@ def test_a_limited_run_has_none_and_says_nothing(library, tmp_path):
 def test_a_matrix_file_with_caption_ids(monkeypatch, library, folder, tmp_path):
     spec = find_spec("coco")
     small = spec.model_copy(update={"benchmarks": [b.model_copy(update={"images": 20}) for b in spec.benchmarks]})
-    monkeypatch.setattr("itm_harness.benchmarks.protocol.matrix_file.find_spec", lambda name: small)
+    monkeypatch.setattr("itm_harness.benchmarks.protocol.arrays.find_spec", lambda name: small)
     np.save(tmp_path / "sims.npy", np.random.default_rng(0).standard_normal((20, 100)))
     ids = folder / "testall_caption_ids.txt"
     found = evaluate_matrix_file(tmp_path / "sims.npy", "coco-5k", ids)["coco-5k"]
