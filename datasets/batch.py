@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:  # what a method reads is told without torch
+    import torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -86,21 +88,23 @@ class TensorFields:
 
 
 def _move(value: Any, device: torch.device | str) -> Any:
-    if isinstance(value, Tensor | TensorFields):
-        return value.to(device, non_blocking=True) if isinstance(value, Tensor) else value.to(device)
+    """value: a field of a batch."""
+    if value is None:
+        return None
     if isinstance(value, dict):
         return {name: _move(item, device) for name, item in value.items()}
-    return value
+    return value.to(device) if isinstance(value, TensorFields) else value.to(device, non_blocking=True)
 
 
 def _pin(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.pin_memory() if value.device.type == "cpu" else value
-    if isinstance(value, TensorFields):
-        return value.pin()
+    """value: a field of a batch."""
+    if value is None:
+        return None
     if isinstance(value, dict):
         return {name: _pin(item) for name, item in value.items()}
-    return value
+    if isinstance(value, TensorFields):
+        return value.pin()
+    return value.pin_memory() if value.device.type == "cpu" else value
 
 
 @dataclass(frozen=True)

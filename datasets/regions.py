@@ -34,12 +34,18 @@ class MappedRegions:
         return self.rounding or torch.from_numpy(np.empty(0, self.array.dtype)).dtype
 
     def gather(self, images: np.ndarray, packed: Packed | None) -> tuple[Tensor, Tensor]:
-        """Arguments and results as of `gather_regions`, of images by position. Raises DataError where not finite."""
+        """Arguments and results as of `gather_regions`, of images by position; tensors.
+
+        Raises DataError where not finite.
+        """
         regions, lengths = gather_regions(self.array, self.rows[images], packed)
         bad = first_non_finite(regions)
         if bad is not None:
             raise DataError(self.fault(int(images[bad])))
-        return regions if self.rounding is None else regions.to(self.rounding).float(), lengths
+        values = torch.from_numpy(regions)
+        if self.rounding is not None:
+            values = values.to(self.rounding).float()
+        return values, torch.from_numpy(lengths)
 
 
 @dataclass(frozen=True)

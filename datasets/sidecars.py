@@ -6,11 +6,9 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from itm_harness.datasets.errors import DataError
-from itm_harness.datasets.files.arrays import Packed, announce, first_non_finite, open_array, to_tensor, view_rows
+from itm_harness.datasets.files.arrays import Packed, announce, as_batched, first_non_finite, open_array, view_rows
 from itm_harness.datasets.files.contents import array_hash
 from itm_harness.datasets.files.json_file import read_json
 from itm_harness.datasets.spec import DatasetSpec, SidecarSpec
@@ -108,13 +106,13 @@ class Sidecar:
             )
         return array
 
-    def gather(self, rows: np.ndarray, packed: Packed | None = None) -> Tensor:
+    def gather(self, rows: np.ndarray, packed: Packed | None = None) -> np.ndarray:
         """The file's rows, (B, ...): floats as float32, whole numbers as int64. Raises DataError where not finite.
 
         packed: the regions that stay; boxes are packed like them.
         """
         announce(self.array, rows)
-        values = to_tensor(self.array.take(rows, axis=0))
+        values = as_batched(self.array.take(rows, axis=0))
         bad = first_non_finite(values)
         if bad is not None:
             raise DataError(f"{self.path}, row {rows[bad]}: the numbers are not finite (NaN or inf); make it anew.")
@@ -163,15 +161,15 @@ class BoxesSidecar(Sidecar):
             raise DataError(f"{self.path} has shape {array.shape}; expected (images, regions, 4): x1, y1, x2, y2.")
         return array
 
-    def gather(self, rows: np.ndarray, packed: Packed | None = None) -> Tensor:
+    def gather(self, rows: np.ndarray, packed: Packed | None = None) -> np.ndarray:
         """(B, L, 4) float32 in 0..1, packed like the regions, zero behind the kept ones."""
-        boxes = super().gather(rows).float().numpy()  # a copy: the file is never touched
+        boxes = super().gather(rows).astype(np.float32, copy=False)  # a copy: the file is never touched
         if self._divisors is not None:
             boxes /= self._divisors[rows, None]
         if packed is not None:
             boxes = np.take_along_axis(boxes, packed.order[:, :, None], axis=1)
             boxes[packed.padding] = 0
-        return torch.from_numpy(boxes)
+        return boxes
 
     def content_hash(self, whole: bool = False) -> str:
         """That of the boxes, and of the pictures' sizes where those count."""
@@ -190,15 +188,15 @@ class PairsSidecar(Sidecar):
         self.array, self.offsets = _read_pairs(path)
         self.rows = self.pair_rows = self._matched(len(self.offsets) - 1, layout)
 
-    def gather(self, rows: np.ndarray, packed: Packed | None = None) -> Tensor:
+    def gather(self, rows: np.ndarray, packed: Packed | None = None) -> np.ndarray:
         """(P, 3) int64: row in the batch, head, dependent."""
         source, offsets = ragged_positions(self.offsets, rows)
         batch_row = np.repeat(np.arange(len(rows)), np.diff(offsets))
-        return torch.from_numpy(np.column_stack([batch_row, self.array[source]]).astype(np.int64))
+        return np.column_stack([batch_row, self.array[source]]).astype(np.int64)
 
     def view(self, rows: np.ndarray) -> np.ndarray:
         """(P, 3): position in rows, head, dependent."""
-        return self.gather(rows).numpy()
+        return self.gather(rows)
 
     def content_hash(self, whole: bool = False) -> str:
         """That of the pairs, and of where each caption's begin."""

@@ -251,7 +251,7 @@ class Split:
         packed: Packed | None,
         cuts: np.ndarray | None = None,
     ) -> ImageBatch:
-        sidecars = {name: self.sidecars[name].gather(row, packed) for name, row in rows.items()}
+        sidecars = {name: torch.from_numpy(self.sidecars[name].gather(row, packed)) for name, row in rows.items()}
         ids = torch.from_numpy(images)
         pixels = self.pictures.read(images, cuts) if self.pictures else None
         if self.features is None:
@@ -260,7 +260,9 @@ class Split:
         return ImageBatch(ids, regions, lengths, sidecars, pixels)
 
     def _text_batch(self, texts: np.ndarray, tokens: Tokens | None, width: int | None = None) -> TextBatch:
-        sidecars = {name: s.gather(s.pair_rows[self._texts[texts]]) for name, s in self._sided("text")}
+        sidecars = {
+            name: torch.from_numpy(s.gather(s.pair_rows[self._texts[texts]])) for name, s in self._sided("text")
+        }
         ids, image_ids = torch.from_numpy(texts), self.image_of_text[texts]
         if tokens is None:
             return TextBatch(ids, image_ids, sidecars=sidecars)
@@ -271,6 +273,6 @@ class Split:
     def _non_finite(self, image: int) -> str:
         return (
             f"{self.dataset.features_path(self.name)}, row {self._feature_rows[image]}: the features of image "
-            f"{self.image_ids[image]} are not finite (NaN or inf); extract them again; `python harness.py data "
+            f"{self.image_ids[image]} are not finite (NaN or inf); extract them again; `itm data "
             f"check --dataset {self.dataset.spec.name}` lists all such images."
         )

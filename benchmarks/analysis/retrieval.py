@@ -10,13 +10,11 @@ import numpy as np
 from itm_harness.benchmarks.common.errors import RunError
 from itm_harness.benchmarks.records.opening import Opened
 from itm_harness.benchmarks.records.schema import Details, Record
-from itm_harness.datasets.batch import Inputs
 from itm_harness.datasets.errors import DataError
 from itm_harness.datasets.pictures.folder import find_pictures
 from itm_harness.datasets.precomp import Dataset, open_dataset
-from itm_harness.datasets.sidecars import sidecar_missing
+from itm_harness.datasets.sidecars import open_sidecar, sidecar_missing
 from itm_harness.datasets.spec import nearest
-from itm_harness.datasets.split import open_split
 
 SPLIT = "test"  # what every benchmark is measured on
 DIRECTIONS = {"i2t": ("image", "caption"), "t2i": ("caption", "image")}  # direction -> query, item
@@ -90,8 +88,8 @@ def _boxes(dataset: Dataset) -> np.ndarray | None:
     name = next((name for name, spec in dataset.spec.sidecars.items() if spec.kind == "boxes"), None)
     if name is None or sidecar_missing(dataset.spec, name, dataset.folder, SPLIT):
         return None
-    split = open_split(dataset, SPLIT, Inputs(regions=False, image_sidecars=(name,)))
-    return split.images(range(split.n_images)).sidecars[name].numpy()
+    sidecar = open_sidecar(dataset.spec, name, dataset.folder, SPLIT, dataset.layout(SPLIT))
+    return sidecar.gather(sidecar.rows)
 
 
 def require_same_data(gallery: Gallery, record: Record, details: Details) -> None:

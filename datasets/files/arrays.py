@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from itm_harness.datasets.errors import DataError
 
@@ -54,10 +52,10 @@ def require_float(array: np.ndarray, path: Path, ndim: int, axes: str) -> None:
         raise DataError(f"{path} has shape {array.shape}; expected {ndim} axes: {axes}.")
 
 
-def to_tensor(values: np.ndarray) -> Tensor:
-    """values as a tensor (not copied where the dtype is right): floats float32, whole numbers and bools int64."""
+def as_batched(values: np.ndarray) -> np.ndarray:
+    """values in the types of a batch (not copied where they are): floats float32, whole numbers and bools int64."""
     wanted = np.float32 if values.dtype.kind == "f" else np.int64
-    return torch.from_numpy(values.astype(wanted, copy=False))
+    return values.astype(wanted, copy=False)
 
 
 def view_rows(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -111,7 +109,7 @@ class Packed(NamedTuple):
         return np.arange(self.order.shape[1]) >= self.lengths[:, None]
 
 
-def gather_regions(features: np.ndarray, rows: np.ndarray, packed: Packed | None) -> tuple[Tensor, Tensor]:
+def gather_regions(features: np.ndarray, rows: np.ndarray, packed: Packed | None) -> tuple[np.ndarray, np.ndarray]:
     """Region features of a batch, each region copied once from the memory map.
 
     features: (R, N, D). rows: (B,). packed: the regions that stay, or None for all. Returns regions (B, L, D) float32,
@@ -120,18 +118,19 @@ def gather_regions(features: np.ndarray, rows: np.ndarray, packed: Packed | None
     announce(features, rows)
     if packed is None:
         regions = features.take(rows, axis=0)
-        return to_tensor(regions), torch.full((len(rows),), features.shape[1])
+        return as_batched(regions), np.full(len(rows), features.shape[1])
     flat = features.reshape(-1, features.shape[-1])  # (R·N, D), a view
     regions = np.empty((*packed.order.shape, features.shape[-1]), features.dtype)
     source = rows[:, None].astype(np.int64) * features.shape[1] + packed.order
     flat.take(source, axis=0, out=regions, mode="clip")  # clip: the only mode that writes to `out` unbuffered
     regions[packed.padding] = 0
-    return to_tensor(regions), torch.from_numpy(packed.lengths)
+    return as_batched(regions), packed.lengths
 
 
-def first_non_finite(values: Tensor) -> int | None:
+def first_non_finite(values: np.ndarray) -> int | None:
     """The first row that holds NaN or inf, None where there is none. values: (B, ...)."""
-    if not values.is_floating_point() or values.sum().isfinite():  # one cheap pass in the ordinary case
-        return None
-    bad = torch.nonzero(~values.isfinite().flatten(1).all(dim=1)).flatten()
+    with np.errstate(over="ignore", invalid="ignore"):
+        if values.dtype.kind != "f" or np.isfinite(values.sum()):  # one cheap pass in the ordinary case
+            return None
+    bad = np.flatnonzero(~np.isfinite(values).all(axis=tuple(range(1, values.ndim))))
     return int(bad[0]) if len(bad) else None

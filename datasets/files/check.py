@@ -257,7 +257,7 @@ class _Checker:
             self._check_boxes(split, sidecar)
 
     def _check_boxes(self, split: str, sidecar: BoxesSidecar) -> None:
-        boxes = sidecar.gather(np.arange(len(sidecar.array))).numpy()  # (rows, N, 4)
+        boxes = sidecar.gather(np.arange(len(sidecar.array)))  # (rows, N, 4)
         inside = ((boxes >= -BOX_SLACK) & (boxes <= 1 + BOX_SLACK)).all(axis=(1, 2))
         ordered = (boxes[..., :2] <= boxes[..., 2:]).all(axis=(1, 2))
         bad = np.flatnonzero(~(inside & ordered))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from itm_harness.benchmarks.protocol.matrix_file import evaluate_matrix_file
 from itm_harness.datasets.files.annotations import collect, read_annotations
-from itm_harness.datasets.files.arrays import to_tensor
+from itm_harness.datasets.files.arrays import as_batched
 from itm_harness.datasets.files.manifest import manifest_path, read_manifest
 from itm_harness.datasets.pictures.folder import find_pictures
 from itm_harness.datasets.precomp import open_dataset, open_features
@@ -46,7 +46,7 @@ def test_features(tmp_path, content):
 
     def read():
         features = open_features(path)
-        to_tensor(features[:2, :2, :2])
+        as_batched(features[:2, :2, :2])
 
     answered(read, path)
 
