@@ -271,7 +271,7 @@ def _refuse_unknown(values: dict[str, Any], method: type[Method], name: str) -> 
         if key not in known and not key.startswith(open_ended):
             raise MethodError(
                 f"recipe of {name}: unknown key '{key}'{nearest(key, known)}; "
-                f"`python harness.py recipe --method {name}` lists them all."
+                f"`itm recipe --method {name}` lists them all."
             )
 
 

@@ -125,7 +125,7 @@ class AblationSet(Part):
             if label not in rows:
                 raise RunError(
                     f"--rows {label}: the ablation set of {self.method} has no such row{nearest(label, list(rows))}; "
-                    f"`python harness.py ablate --method {self.method} --dataset NAME --list` lists them."
+                    f"`itm ablate --method {self.method} --dataset NAME --list` lists them."
                 )
         return [rows[label] for label in labels]
 

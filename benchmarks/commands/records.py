@@ -21,8 +21,8 @@ command = partial(app.command, rich_help_panel="Look at records")
 
 
 @command(
-    epilog="Examples:  python harness.py compare gpo-demo-s0 gsmn-dense-demo-s0    "
-    "python harness.py compare results/records/A.json other/records/B.json --json"
+    epilog="Examples:  itm compare gpo-demo-s0 gsmn-dense-demo-s0    "
+    "itm compare results/records/A.json other/records/B.json --json"
 )
 def compare(
     first: Annotated[str, typer.Argument(help="A record: its id, the beginning of it, or the path of its .json.")],
@@ -47,8 +47,8 @@ def compare(
 
 
 @command(
-    epilog="Examples:  python harness.py show gpo-demo-s0 --query 17    "
-    "python harness.py show gpo-demo-s0 --query 85 --direction t2i --against gsmn-dense-demo-s0"
+    epilog="Examples:  itm show gpo-demo-s0 --query 17    "
+    "itm show gpo-demo-s0 --query 85 --direction t2i --against gsmn-dense-demo-s0"
 )
 def show(
     record: Annotated[str, typer.Argument(help="A record: its id, the beginning of it, or the path of its .json.")],
@@ -67,8 +67,8 @@ def show(
 
 
 @command(
-    epilog="Examples:  python harness.py audit    python harness.py audit gpo-demo-s0 --results DIR/results    "
-    "python harness.py audit --data-root DIR --hash full"
+    epilog="Examples:  itm audit    itm audit gpo-demo-s0 --results DIR/results    "
+    "itm audit --data-root DIR --hash full"
 )
 def audit(
     records: Annotated[list[str] | None, typer.Argument(help="Ids, their beginnings, or paths; default: all.")] = None,

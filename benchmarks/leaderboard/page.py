@@ -18,7 +18,7 @@ from itm_harness.benchmarks.protocol.judgements import BENCHMARK as JUDGED_BENCH
 from itm_harness.benchmarks.records.schema import Direction, Metrics
 
 TITLE = "Leaderboard"
-SOURCE = "Made from the records by `python harness.py leaderboard`; do not edit."
+SOURCE = "Made from the records by `itm leaderboard`; do not edit."
 ABOUT = (
     ("Protocol", "Rank of a query's right item = the number of items that score better or equal: a tie never helps. "
      "Image to text (i2t) takes the best of an image's captions. R@K in percent; medR is the median rank, from 1; rsum "

@@ -79,7 +79,7 @@ def _describe(original: str, name: str, place: Path) -> DatasetSpec:
     content = yaml.safe_load(Path(original).read_text(encoding="utf-8"))
     content = {key: value for key, value in content.items() if key != "images"}
     content |= {"folder": f"{name}/precomp"}
-    text = "# Written by `python harness.py prepare --output`: a copy of another data set.\n"
+    text = "# Written by `itm prepare --output`: a copy of another data set.\n"
     text += yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     if not place.exists():
         write_whole(place, lambda file: file.write(text.encode()))

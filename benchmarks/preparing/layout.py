@@ -106,7 +106,7 @@ def _new_description(options: PrepareOptions, splits: Mapping[str, list[Annotate
         raise RunError(f"{' '.join(options.sources)} has no test pictures, so nothing could be measured; mark some.")
     content = _described(path, options.images, splits)
     sources = ", ".join(map(source_name, options.sources))
-    text = f"# Written by `python harness.py prepare --what layout` from {sources}.\n"
+    text = f"# Written by `itm prepare --what layout` from {sources}.\n"
     text += yaml.safe_dump({"extends": "scan", **content}, sort_keys=False, allow_unicode=True)
     places = {key: str(path.absolute().parent / content[key]) for key in ("folder", "images") if key in content}
     return Description(path, text, DatasetSpec(**content | places))

@@ -32,7 +32,7 @@ def missing_for_judgements(dataset: Dataset) -> str | None:
         return _left_out(
             f"{path} is missing: COCO's id of every test caption, one a line; make it from COCO's "
             f"captions_val2014.json or Karpathy's dataset_coco.json: "
-            f"python harness.py prepare --dataset {dataset.spec.name} --what caption_ids --from FILE"
+            f"itm prepare --dataset {dataset.spec.name} --what caption_ids --from FILE"
         )
     if not eccv.installed():
         return _left_out(f"the eccv_caption library is missing: {eccv.REMEDY}")

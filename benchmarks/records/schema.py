@@ -220,6 +220,12 @@ class Record(RunIdentity):
     created: AwareDatetime = Field(description="end of the run, UTC")
     command: str = Field("", description="the command that repeats it")
 
+    @property
+    def made_by(self) -> str:
+        """What its command is: run, ensemble; empty where none is stored. In older records `python harness.py` ran it."""
+        words = shlex.split(self.command.removeprefix("python harness.py ").removeprefix("itm "))
+        return words[0] if words else ""
+
     def asked(self, option: str, otherwise: str) -> str:
         """What its command says: a method or data set of a user's own is named there by its file."""
         words = shlex.split(self.command)

@@ -55,7 +55,7 @@ def options_of(record: Record, data_root: Path | None, output: Path, bert: str |
     Values of its recipe that are other ones today are set as it stores them. Raises RunError where the record was not
     trained here in one command, MethodError or DataError where method or data set are not there.
     """
-    if set(NOT_TRAINED_HERE) & set(record.flags) or " harness.py run " not in f" {record.command} ":
+    if set(NOT_TRAINED_HERE) & set(record.flags) or record.made_by != "run":
         raise RunError(
             f"record {record.id} is of a checkpoint or of an ensemble of recorded runs, which `run` does not make; "
             f"repeat the command that made it: evaluate --checkpoint, or ensemble."

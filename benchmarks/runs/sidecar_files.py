@@ -111,7 +111,7 @@ def _two_makers(dataset: Dataset, one: _Read, other: _Read) -> str:
     return (
         f"{dataset.folder}: {one.path.name} and {other.path.name} are not of one encoder ({makers[0]}; {makers[1]}), "
         f"so they do not compare; move away those of the one that is not wanted, and make all that are missing with "
-        f"the same options: python harness.py prepare --dataset {dataset.spec.name} --what {what}."
+        f"the same options: itm prepare --dataset {dataset.spec.name} --what {what}."
     )
 
 

@@ -92,7 +92,7 @@ def _page(study: dict[str, Any]) -> Page:
     ]
     stale = [] if study["code_hash"] == _code_hash() else ["Stale: the code has changed since this was measured."]
     table = Table("study", "GPO and five pooling patterns", columns, rows, stale)
-    source = f"Made from studies/ by `python harness.py study {study['study']}`; do not edit."
+    source = f"Made from studies/ by `itm study {study['study']}`; do not edit."
     return Page("Studies", source, about, [Section(study["study"], f"torch {study['torch']}.", [table])])
 
 
@@ -102,7 +102,7 @@ def _read(path: Path) -> dict[str, Any]:
         _ = [content["rmse"][p][s] for p in published_errors() for s in SIZES]
         return content
     except (OSError, ValueError, KeyError, TypeError) as error:
-        command = f"python harness.py study {path.stem}"
+        command = f"itm study {path.stem}"
         raise RunError(f"{path} is no study's result ({error!r}); make it again with `{command}`.") from error
 
 

@@ -1,4 +1,4 @@
-"""The command of one run of a sweep, complete: it runs as it is, from the checkout's root."""
+"""The command of one run of a sweep, complete: it runs as it is, in the folder where the sweep was asked for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from itm_harness.methods.recipe import parse_override
 
 
 def arguments(run: Planned, device: str | None = None) -> list[str]:
-    """What stands behind `python harness.py`."""
+    """What stands behind `itm`."""
     options = run.options
     found = ["run", "--method", options.method, "--dataset", options.dataset, "--seeds", str(run.seed)]
     for key, value in options.overrides.items():
@@ -39,7 +39,7 @@ def arguments(run: Planned, device: str | None = None) -> list[str]:
 
 def command(run: Planned, device: str | None = None) -> str:
     """A line for a shell."""
-    return f"python harness.py {shlex.join(arguments(run, device))}"
+    return f"itm {shlex.join(arguments(run, device))}"
 
 
 def _text(key: str, value: Any) -> str:

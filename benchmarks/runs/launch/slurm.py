@@ -34,7 +34,7 @@ LOOK_EVERY, ASK_EVERY = 1, 30  # seconds: for results, and asking Slurm about jo
 
 @dataclass
 class SlurmRun:
-    """What Slurm runs. arguments: of harness.py."""
+    """What Slurm runs. arguments: what stands behind `itm`."""
 
     arguments: list[str]
     log: Path

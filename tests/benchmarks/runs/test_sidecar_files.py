@@ -61,7 +61,7 @@ def test_a_missing_file_comes_with_what_it_is_how_to_make_it_and_what_runs_witho
     sentence, able = missing_files(dataset, VSD, SPLITS)
     assert "train_aux_cap_bge_flor_det.npy (or prepared/train_descriptions.npy) is missing" in sentence
     assert "VSD repository" in sentence
-    assert "python harness.py prepare" in sentence
+    assert "itm prepare" in sentence
     names = able.removeprefix("With the files that are there, these run on f30k: ").removesuffix(".").split(", ")
     assert {"gpo", "gsmn", "hrem", "vssr", "clip", "vsd hrem-dagger"} <= set(names)
     assert not {"vsd gpo-star", "vsd hrem-star", "vsd clip-star"} & set(names)

@@ -115,5 +115,5 @@ def test_an_unknown_study_and_a_damaged_file(tmp_path):
         report.run_study("gpo-poolin", tmp_path, print)
     (tmp_path / "studies").mkdir()
     (tmp_path / "studies" / "gpo-pooling.json").write_text('{"rmse": {}}')
-    with pytest.raises(RunError, match=r"gpo-pooling\.json is no study's result.*harness\.py study gpo-pooling"):
+    with pytest.raises(RunError, match=r"gpo-pooling\.json is no study's result.*itm study gpo-pooling"):
         report.write_studies(tmp_path)

@@ -39,7 +39,7 @@ def test_print_writes_the_commands_alone_to_standard_output(tmp_path, capsys, qu
     assert launch(combinations(options, ["gpo", "hrem"], ["f30k"], []), [0, 1], Launch("print"), quiet) == []
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(" --set")[0] for line in lines] == [
-        f"python harness.py run --method {method} --dataset f30k --seeds {seed}"
+        f"itm run --method {method} --dataset f30k --seeds {seed}"
         for method in ("gpo", "hrem")
         for seed in (0, 1)
     ]
