@@ -23,7 +23,7 @@ from itm_harness.benchmarks.records.code_hash import method_code_hash
 from itm_harness.benchmarks.records.opening import open_record
 from itm_harness.benchmarks.records.schema import Record, RunIdentity
 from itm_harness.benchmarks.records.store import write_record
-from itm_harness.benchmarks.runs.checkpoint_evaluation import load_ours
+from itm_harness.benchmarks.runs.checkpoint_loading import load_ours
 from itm_harness.benchmarks.runs.finished import joined
 from itm_harness.benchmarks.runs.job import data_fingerprint, portable
 from itm_harness.benchmarks.runs.run import measured, member_totals

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from itm_harness.benchmarks.runs.checkpoint_evaluation import load_ours
+from itm_harness.benchmarks.runs.checkpoint_loading import load_ours
 from itm_harness.benchmarks.training.checkpoint import FORMAT, read_about
 from itm_harness.methods.gpo import GPO, GPOConfig
 from itm_harness.methods.importing import import_checkpoint
