@@ -222,7 +222,7 @@ class Record(RunIdentity):
 
     @property
     def made_by(self) -> str:
-        """What its command is: run, ensemble; empty where none is stored. In older records `python harness.py` ran it."""
+        """What its command is: run, ensemble; empty without one. Older records say `python harness.py`, not `itm`."""
         words = shlex.split(self.command.removeprefix("python harness.py ").removeprefix("itm "))
         return words[0] if words else ""
 
