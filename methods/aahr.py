@@ -20,7 +20,15 @@ from itm_harness.methods.losses.hinge import same_image
 from itm_harness.methods.losses.momentum import KeyQueues, follow, info_nce, key_encoder
 from itm_harness.methods.losses.prototypes import swapped_prediction
 from itm_harness.methods.losses.triplet import Choice, TripletLoss, draw_negatives
-from itm_harness.methods.official import TEXT_TENSORS, Official, Tensors, region_tensors, region_values, text_values
+from itm_harness.methods.official import (
+    NORMALISED,
+    TEXT_TENSORS,
+    Official,
+    Tensors,
+    region_tensors,
+    region_values,
+    text_values,
+)
 from itm_harness.methods.parts.normalise import l2norm
 from itm_harness.methods.registry import register
 
@@ -92,6 +100,11 @@ OPTIONS = {  # of the released script -> ours
     "graph_lr_factor": "graph_lr_factor",
 }
 
+TRAINING_OPTIONS = (
+    *("base_loss", "gnn_loss", "cross_loss", "warmup", "use_moco"),
+    *("sinkhorn_iterations", "freeze_prototypes_niters", "iteration_queue_starts", "queue_length"),
+)
+
 
 def _configure(tensors: Tensors, options: dict[str, Any], config: AAHRConfig) -> dict[str, Any]:
     return {
@@ -134,6 +147,8 @@ OFFICIAL = Official(
     },
     configure=_configure,
     absent=("image_keys.", "text_keys.", "queues.", "prototypes", "graph."),
+    options=frozenset({*OPTIONS, *TRAINING_OPTIONS}),
+    required={**NORMALISED, "norm_input": 1, "num_layers_enc": 1},
 )
 
 

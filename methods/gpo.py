@@ -15,7 +15,15 @@ from itm_harness.methods.encoders.regions import RegionProjection, xavier
 from itm_harness.methods.encoders.text_encoders import text_encoder
 from itm_harness.methods.errors import MethodError
 from itm_harness.methods.losses.hinge import MARGIN, diagonal, hinge_costs
-from itm_harness.methods.official import TEXT_TENSORS, Official, Tensors, region_tensors, region_values, text_values
+from itm_harness.methods.official import (
+    NORMALISED,
+    TEXT_TENSORS,
+    Official,
+    Tensors,
+    region_tensors,
+    region_values,
+    text_values,
+)
 from itm_harness.methods.parts.normalise import l2norm
 from itm_harness.methods.registry import register
 
@@ -45,6 +53,8 @@ def _configure(tensors: Tensors, options: dict[str, Any], config: GPOConfig) -> 
     }
 
 
+BACKBONE_OPTIONS = ("path", "source", "warmup_epochs", "lr_factor")  # of pictures, whose checkpoints are not imported
+
 OFFICIAL = Official(
     parts=("img_enc", "txt_enc"),
     tensors={
@@ -54,6 +64,8 @@ OFFICIAL = Official(
         "txt_enc.gpool.": "text_pool.",
     },
     configure=_configure,
+    options=frozenset({"input_scale_factor", *(f"backbone_{name}" for name in BACKBONE_OPTIONS)}),
+    required={**NORMALISED, "precomp_enc_type": "basic"},
 )
 
 

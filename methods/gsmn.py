@@ -112,6 +112,7 @@ OFFICIAL = Official(
         **_head_tensors("t2i_match_G.out_2", "textual.head.output"),
     },
     configure=_configure,
+    options=frozenset({"lambda_softmax", "is_sparse", "bi_gru", "feat_dim", "num_block", "hid_dim", "out_dim"}),
 )
 
 

@@ -18,7 +18,15 @@ from itm_harness.methods.errors import MethodError
 from itm_harness.methods.graphs.instance_graph import Attends, InstanceGraph
 from itm_harness.methods.losses.hinge import MARGIN, diagonal, hinge_loss, same_image
 from itm_harness.methods.losses.triplet import Choice, TripletLoss, draw_negatives
-from itm_harness.methods.official import TEXT_TENSORS, Official, Tensors, region_tensors, region_values, text_values
+from itm_harness.methods.official import (
+    NORMALISED,
+    TEXT_TENSORS,
+    Official,
+    Tensors,
+    region_tensors,
+    region_values,
+    text_values,
+)
 from itm_harness.methods.parts.normalise import l2norm
 from itm_harness.methods.registry import register
 
@@ -114,6 +122,8 @@ OFFICIAL = Official(
     },
     configure=_configure,
     absent=("graph.",),
+    options=frozenset({*OPTIONS, *LOSS_OPTIONS, "warmup"}),
+    required={**NORMALISED, "norm_input": 1, "num_layers_enc": 1},
 )
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from itm_harness.methods.base import Method, MethodConfig
 from itm_harness.methods.errors import MethodError
-from itm_harness.methods.official import Tensors
+from itm_harness.methods.official import Official, Tensors
 
 DATA_PARALLEL = "module."  # what DataParallel puts before every name
 
@@ -25,7 +25,8 @@ def import_checkpoint(
     """The method with the weights of an official checkpoint.
 
     config: for what the file does not determine. extra: tensors that the file lacks, under official names.
-    Raises MethodError where the file cannot be read or does not hold what the method needs.
+    Raises MethodError where the file cannot be read, does not hold what the method needs, or was trained with an option
+    under which ours would compute other scores.
     """
     layout = method.official
     if layout is None:
@@ -36,6 +37,7 @@ def import_checkpoint(
             f"checkpoint {path} holds {len(parts)} state dicts, one of {method.name} holds {len(layout.parts)} "
             f"({', '.join(layout.parts)}); name its method with --method."
         )
+    _require_options(path, layout, options)
     tensors = {
         f"{part}.{name}": t for part, state in zip(layout.parts, parts, strict=True) for name, t in state.items()
     }
@@ -79,6 +81,13 @@ def _refusal(path: Path) -> str:
 
 def _is_state(state: Any) -> bool:
     return isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values())
+
+
+def _require_options(path: Path, layout: Official, options: dict[str, Any]) -> None:
+    try:
+        layout.require_options(options)
+    except MethodError as error:
+        raise MethodError(f"checkpoint {path} {error}") from error
 
 
 def _built(path: Path, method: type[Method], tensors: Tensors, options: dict[str, Any], config: MethodConfig) -> Method:

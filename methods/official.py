@@ -6,7 +6,8 @@ A method says in its class attribute `official` how its checkpoints are laid out
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from numbers import Number
 from typing import Any
 
 from torch import Tensor
@@ -14,6 +15,16 @@ from torch import Tensor
 from itm_harness.methods.errors import MethodError
 
 HEAD_SIZE = 64  # of an attention head in every published BERT
+
+INDIFFERENT = frozenset().union(  # options of the released scripts that change no score
+    ("data_path", "data_name", "dataset", "vocab_path", "bert_path", "logger_name", "model_name", "resume"),
+    ("save_results", "workers", "gpu_id", "multi_gpu", "seed", "log_step", "val_step"),
+    ("num_epochs", "batch_size", "learning_rate", "lr_update", "lr_schedules", "decay_rate", "optim", "grad_clip"),
+    ("margin", "max_violation", "mask_repeat", "size_augment", "drop"),
+    ("vse_mean_warmup_epochs", "embedding_warmup_epochs", "reset_start_epoch"),
+    ("img_dim", "word_dim", "embed_size", "vocab_size", "num_layers", "word2idx"),  # the tensors show them
+)
+NORMALISED: dict[str, Any] = {"no_imgnorm": False, "no_txtnorm": False}
 
 Tensors = dict[str, Tensor]
 Configure = Callable[[Tensors, dict[str, Any], Any], dict[str, Any]]
@@ -47,12 +58,16 @@ class Official:
     tensors: prefix of an official name → prefix of ours; None = in the file and never used. The longest that fits wins.
     absent: prefixes of our tensors that the files lack (losses with parameters, queues); they keep their first values.
     configure: (tensors, training options, config) → the configuration values that the file determines, nested.
+    options: names of the released script's options, beside INDIFFERENT, that configure reads or that change no score.
+    required: option → the one value of it under which ours computes the same.
     """
 
     parts: tuple[str, ...]
     tensors: dict[str, str | None]
     configure: Configure
     absent: tuple[str, ...] = ()
+    options: frozenset[str] = frozenset()
+    required: dict[str, Any] = field(default_factory=lambda: NORMALISED)
 
     def our_name(self, official: str) -> str | None:
         """Our name of an official tensor, None where it is never used. Raises KeyError where it is not known."""
@@ -62,6 +77,29 @@ class Official:
         longest = max(fitting, key=len)
         ours = self.tensors[longest]
         return None if ours is None else ours + official.removeprefix(longest)
+
+    def require_options(self, options: dict[str, Any]) -> None:
+        """Raises MethodError at an option under which the scores may be others. An unknown one may be off."""
+        for name, value in options.items():
+            shown = " ".join(f"{name}={value}".split())[:60]
+            if name in self.required and not _equal(value, self.required[name]):
+                raise MethodError(
+                    f"was trained with {shown}, but only {name}={self.required[name]} is computed here; "
+                    f"evaluate it with its own code."
+                )
+            if not (name in self.required or name in self.options or name in INDIFFERENT or _is_off(value)):
+                raise MethodError(
+                    f"was trained with {shown}, an option that is not known here and may change its scores; "
+                    f"evaluate it with its own code, or delete the option from the file's 'opt' if it changes none."
+                )
+
+
+def _equal(value: Any, required: Any) -> bool:
+    return isinstance(value, Number | str) and value == required
+
+
+def _is_off(value: Any) -> bool:
+    return value is None or (isinstance(value, Number | str | list | tuple | dict) and not value)
 
 
 def region_values(tensors: Tensors, prefix: str) -> dict[str, Any]:

@@ -352,6 +352,7 @@ OPTIONS = {  # of the released script → ours
     "proto_temperature": "temperature",
     "sinkhorn_iterations": "sinkhorn_iterations",
 }
+UNREAD_OPTIONS = ("dropout", "residual_weight", "proto_path", "save_fold5")  # GPO+VSD reads none of them
 CUTOFFS = {"f30k": 1.7, "coco": 1.9}  # fixed per data set in the released code
 PAIR_LOSSES = {"trip": "trip", "vse": "hinge"}  # GPO+VSD's option loss_type; HREM+VSD has the losses of HREM
 
@@ -375,4 +376,6 @@ def _official(host: type[Method]) -> Official | None:
         tensors={**hosted, **RENAMED.get(host.name, {}), **GATED_FUSION, "prototypes": "prototypes"},
         configure=configure,
         absent=("prototypes", *(f"host.{prefix}" for prefix in host.official.absent)),
+        options=host.official.options | {*OPTIONS, *UNREAD_OPTIONS, "loss_type"},
+        required=host.official.required,
     )

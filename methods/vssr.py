@@ -104,6 +104,11 @@ def _configure(tensors: Tensors, options: dict[str, Any], config: VSSRConfig) ->
     }
 
 
+UNREAD_OPTIONS = (  # by the released score, whose fragment module stands idle
+    *("coding_type", "pooling_type", "alpha", "belta", "no_entitiesnorm"),
+    *("dropout", "residual_weight", "entities_learing_rate", "save_fold5"),
+)
+
 OFFICIAL = Official(
     parts=("img_enc", "txt_enc", "entities_enc", "sim_enc"),  # the last is empty
     tensors={
@@ -125,6 +130,7 @@ OFFICIAL = Official(
         "entities_enc.lnorms.0.": "graph.norm.",
     },
     configure=_configure,
+    options=frozenset({"loss_type", *UNREAD_OPTIONS}),
 )
 
 

@@ -7,11 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from itm_harness.methods.aahr import AAHR
 from itm_harness.methods.base import Method
 from itm_harness.methods.encoders.text_encoders import TextConfig
 from itm_harness.methods.errors import MethodError
 from itm_harness.methods.gpo import GPO, OFFICIAL, GPOConfig
+from itm_harness.methods.gsmn import GSMN
+from itm_harness.methods.hrem import HREM
 from itm_harness.methods.importing import import_checkpoint, read_checkpoint
+from itm_harness.methods.official import INDIFFERENT
+from itm_harness.methods.vsd import VSD
+from itm_harness.methods.vssr import VSSR
 from itm_tests.places import GOLDEN
 
 CASES = GOLDEN / "gpo"
@@ -54,6 +60,56 @@ def test_every_tensor_of_the_file_lies_where_it_belongs(path):
         name for part, tensors in (("img_enc", image), ("txt_enc", text)) for name in (f"{part}.{n}" for n in tensors)
     ]
     assert sorted(filter(None, map(OFFICIAL.our_name, used))) == sorted(state)
+
+
+METHODS = {
+    "gpo/bert-regions": GPO,
+    "gpo/bigru-regions": GPO,
+    "gsmn/dense": GSMN,
+    "hrem/bert-regions": HREM,
+    "aahr/bert": AAHR,
+    "vsd/gpo-bert": VSD.on(GPO),
+    "vsd/hrem-bert": VSD.on(HREM),
+    "vssr/bert": VSSR,
+}
+ELSEWHERE = [
+    *((case, option, True) for case in METHODS for option in ("no_imgnorm", "no_txtnorm")),
+    *((case, "norm_input", 0) for case in ("hrem/bert-regions", "aahr/bert", "vsd/hrem-bert")),
+    *((case, "num_layers_enc", 2) for case in ("hrem/bert-regions", "aahr/bert", "vsd/hrem-bert")),
+    ("gpo/bigru-regions", "precomp_enc_type", "selfattention"),
+]
+
+
+def with_option(case: str, tmp_path: Path, **options) -> Path:
+    """The case's checkpoint as if it had been trained with other options."""
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        content = torch.load(GOLDEN / case / "checkpoint.pth", weights_only=True)
+    return save({**content, "opt": argparse.Namespace(**{**vars(content["opt"]), **options})}, tmp_path)
+
+
+@pytest.mark.parametrize("case", METHODS)
+def test_every_option_of_the_released_scripts_is_known(case):
+    layout, (_, options) = METHODS[case].official, read_checkpoint(GOLDEN / case / "checkpoint.pth")
+    assert set(options) <= INDIFFERENT | layout.options | set(layout.required)
+    layout.require_options(options)
+
+
+@pytest.mark.parametrize(("case", "option", "value"), ELSEWHERE)
+def test_options_under_which_the_released_code_computes_something_else_are_refused(case, option, value, tmp_path):
+    with pytest.raises(MethodError, match=rf"model_best\.pth was trained with {option}={value}, but only {option}="):
+        import_checkpoint(with_option(case, tmp_path, **{option: value}), METHODS[case])
+
+
+@pytest.mark.parametrize("value", [3, "on\noff", torch.ones(2)])
+def test_an_option_that_nobody_knows_is_refused_in_one_sentence(value, tmp_path):
+    with pytest.raises(MethodError, match=r"was trained with surprise=.* not known here") as error:
+        import_checkpoint(with_option("gpo/bigru-regions", tmp_path, surprise=value), GPO)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("options", [{"surprise": None}, {"surprise": 0}, {"learning_rate": 3}, {"no_imgnorm": 0}])
+def test_options_that_are_off_or_change_no_score_are_not_in_the_way(options, tmp_path):
+    import_checkpoint(with_option("gpo/bigru-regions", tmp_path, **options), GPO)
 
 
 def test_the_longest_prefix_decides():
