@@ -30,7 +30,7 @@ from itm_harness.benchmarks.records.schema import Metrics, Record
 from itm_harness.methods.errors import MethodError
 
 TITLE = "Ablations"
-SOURCE = "Made from the records by `python harness.py ablate`; do not edit."
+SOURCE = "Made from the records by `itm ablate`; do not edit."
 ABOUT = (
     ("Rows", "A change of the method's recipe, everything else as in the full row. n seeds; recalls in percent and "
      "rsum are means over them, ± the sample standard deviation. Protocol and marks are the leaderboard's."),
@@ -74,13 +74,13 @@ class Setting:
         return f"{self.ablation.method} on {self.dataset}" + (f" ({', '.join(unusual)})" if unusual else "")
 
 
-def write_ablations(results_dir: Path) -> tuple[Path, list[str]]:
-    """Write `<results>/ABLATIONS.md` from the folder's records.
+def write_ablations(results_dir: Path, also: Sequence[Path] = ()) -> tuple[Path, list[str]]:
+    """Write `<results>/ABLATIONS.md` from the folder's records, and those of other results folders.
 
     Returns its path, and a sentence for each record that is damaged or cannot stand beside the others: it is left out.
     Raises RunError where the folder is missing.
     """
-    runs, _, damaged = read_runs(results_dir)
+    runs, _, damaged = read_runs(results_dir, *also)
     page, conflicts = make_page(runs_of_sets(runs))
     path = results_dir / "ABLATIONS.md"
     write_whole(path, lambda file: file.write(markdown(page).encode()))

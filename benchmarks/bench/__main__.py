@@ -1,6 +1,6 @@
 """`bench` where only what it measures is installed: torch, transformers, numpy, pydantic, pyyaml, psutil and pillow.
 
-python -m itm_harness.benchmarks.bench --device cuda --output results
+python -m itm_harness.benchmarks.bench --device cuda --output results/local
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="images of the gallery; default: 20 on a CPU, else all of test")
     parser.add_argument("--no-plain", dest="plain", action="store_false", help="leave the plain path out (slow)")
     parser.add_argument("--beside", default="", help="what else runs on the machine, for the record")
-    parser.add_argument("--output", type=Path, default=Path("results"))
+    parser.add_argument("--output", type=Path, default=Path("results/local"))
     values = vars(parser.parse_args())
     names, output = chosen_methods(values.pop("method")), values.pop("output")
     try:

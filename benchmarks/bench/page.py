@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from itm_harness.methods.registry import method_names
 PAGE = "BENCHMARKS.md"
 HEAD = """# Time and memory of the methods
 
-Written by `python harness.py bench --table` from `results/bench/*.json`; do not edit. Data are random numbers in the
+Written by `itm bench --table` from `results/bench/*.json`; do not edit. Data are random numbers in the
 shapes of real data sets (36 regions of 2048, captions as long as Flickr8k's), weights are random: times are those of
 training, losses mean nothing.
 
@@ -39,10 +40,13 @@ GALLERY_COLUMNS = (
 Row = tuple[str, ...]
 
 
-def write_page(results: Path) -> Path:
-    """Write the page and return its path. Raises RunError where a record is damaged or the page cannot be written."""
+def write_page(results: Path, also: Sequence[Path] = ()) -> Path:
+    """Write a results folder's page and return its path. also: folders whose measurements are shown as well.
+
+    Raises RunError where a record is damaged or the page cannot be written.
+    """
     path = results / PAGE
-    text = page(read_bench(results))
+    text = page(read_bench(results, *also))
     write_whole(path, lambda file: file.write(text.encode()))
     return path
 

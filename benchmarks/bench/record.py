@@ -99,9 +99,10 @@ def write_bench(record: BenchRecord, results: Path) -> Path:
     return path
 
 
-def read_bench(results: Path) -> list[BenchRecord]:
-    """All measurements of a results folder, by name. Raises RunError where one is damaged."""
-    return [_read(path) for path in sorted((results / FOLDER).glob("*.json"))]
+def read_bench(*results_dirs: Path) -> list[BenchRecord]:
+    """All measurements of results folders, by name; of one name the first folder's. Raises RunError on a damaged one."""
+    files = {path.name: path for results in reversed(results_dirs) for path in (results / FOLDER).glob("*.json")}
+    return [_read(files[name]) for name in sorted(files)]
 
 
 def _read(path: Path) -> BenchRecord:

@@ -19,6 +19,7 @@ from itm_harness.benchmarks.commands.options import (
     Results,
     Set,
     Variant,
+    place_of_tables,
     required,
     run_options,
 )
@@ -32,8 +33,8 @@ command = partial(app.command, rich_help_panel="Measure")
 
 
 @command(
-    epilog="Examples:  python harness.py evaluate --method gpo --dataset f30k --checkpoint model_best.pth    "
-    "python harness.py evaluate --similarity sims.npy --benchmark f30k-1k --json"
+    epilog="Examples:  itm evaluate --method gpo --dataset f30k --checkpoint model_best.pth    "
+    "itm evaluate --similarity sims.npy --benchmark f30k-1k --json"
 )
 def evaluate(
     method: Annotated[str | None, typer.Option(help="The checkpoint's method.")] = None,
@@ -94,8 +95,8 @@ def verify(folder: Annotated[Path, typer.Argument(help="Golden cases: tests/gold
 
 
 @command(
-    epilog="Examples:  python harness.py bench --method gpo,gsmn    "
-    "python harness.py bench --device cuda --precision bf16 --steps 20    python harness.py bench --table"
+    epilog="Examples:  itm bench --method gpo,gsmn    "
+    "itm bench --device cuda --precision bf16 --steps 20    itm bench --table"
 )
 def bench(
     method: Annotated[str, typer.Option(help="Methods, separated by commas; default: all.")] = "",
@@ -117,22 +118,27 @@ def bench(
     beside: Annotated[str, typer.Option(help="What else runs on the machine, for the record.")] = "",
     results: Results = Path("results"),
     table: Annotated[bool, typer.Option("--table", help="Only write BENCHMARKS.md from the records.")] = False,
+    contributed: Annotated[bool, typer.Option("--contributed", help="File them in --results itself.")] = False,
 ) -> None:
-    """Time, memory and shares of the device's rates, per method: training steps, fast and plain, and evaluation."""
+    """Time, memory and shares of the device's rates, per method: training steps, fast and plain, and evaluation.
+
+    Measurements go to results/local/bench/, and results/local/BENCHMARKS.md shows them beside the project's own.
+    """
     from itm_harness.benchmarks.bench.measure import BenchOptions, chosen_methods, measure
     from itm_harness.benchmarks.bench.page import write_page
     from itm_harness.benchmarks.bench.record import write_bench
+    from itm_harness.benchmarks.common.devices import device_there
 
+    folder, also = place_of_tables(results, contributed)
     if not table:
         options = BenchOptions(
             dataset, text, device_there(device) or "cpu", precision, compile_, steps, batch, images, plain, beside
-    from itm_harness.benchmarks.common.devices import device_there
         )
         for name in chosen_methods(method):
             record = measure(name, options)
             _show_bench(record)
-            console.print(f"record: {write_bench(record, results)}", soft_wrap=True, highlight=False)
-    console.print(f"written: {write_page(results)}", soft_wrap=True, highlight=False, markup=False)
+            console.print(f"record: {write_bench(record, folder)}", soft_wrap=True, highlight=False)
+    console.print(f"written: {write_page(folder, also)}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _show_bench(record: BenchRecord) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -27,8 +28,11 @@ Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; default: 
 Precision = Annotated[str, typer.Option(help="fp32, or bf16 for mixed precision.")]
 Epochs = Annotated[int | None, typer.Option(help="Override the number of epochs.", min=1)]
 Limit = Annotated[int | None, typer.Option(help="Smoke run on the first N images; never on the leaderboard.", min=2)]
-Output = Annotated[Path, typer.Option(help="Folder that gets results/ and runs/.")]
-Results = Annotated[Path, typer.Option("--results", help="Folder that holds records/.")]
+Output = Annotated[Path, typer.Option(help="Folder that gets results/local/ and runs/.")]
+Results = Annotated[Path, typer.Option("--results", help="Folder with contributed records, and yours in local/.")]
+Contributed = Annotated[
+    bool, typer.Option("--contributed", help="Of contributed records alone, into --results itself, not its local/.")
+]
 Hash = Annotated[str, typer.Option("--hash", help="Of files over 1 GB: sampled blocks, or full, from end to end.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -47,6 +51,13 @@ def recipe_overrides(set_: list[str], epochs: int | None) -> dict[str, Any]:
     from itm_harness.methods.recipe import parse_override
 
     return dict(parse_override(text) for text in set_) | ({"train.epochs": epochs} if epochs else {})
+
+
+def place_of_tables(results: Path, contributed: bool) -> tuple[Path, Sequence[Path]]:
+    """The folder that gets tables, and folders whose records stand in them beside its own."""
+    from itm_harness.benchmarks.records.places import own_results
+
+    return (results, ()) if contributed else (own_results(results), (results,))
 
 
 def hash_whole(hash_: str) -> bool:
@@ -79,5 +90,5 @@ def batch_items(text: str) -> int | None:
 def required(value: T | None, option: str) -> T:
     """The value of an option that `evaluate` needs. Raises RunError where it is missing."""
     if value is None:
-        raise RunError(f"evaluate needs {option}; see `python harness.py evaluate --help`.")
+        raise RunError(f"evaluate needs {option}; see `itm evaluate --help`.")
     return value

@@ -8,22 +8,27 @@ from typing import Annotated
 
 import typer
 
-from itm_harness.benchmarks.commands.options import DataRoot, Results, parts
+from itm_harness.benchmarks.commands.options import Contributed, DataRoot, Results, parts, place_of_tables
 from itm_harness.benchmarks.commands.shown import console, show_written, stop_with
 
 app = typer.Typer()
 command = partial(app.command, rich_help_panel="Tables and pages")
 
 
-@command(epilog="Example:  python harness.py leaderboard --format md,csv,latex,html,json")
+@command(epilog="Example:  itm leaderboard --format md,csv,latex,html,json")
 def leaderboard(
     results: Results = Path("results"),
     format_: Annotated[str, typer.Option("--format", help="Some of md, csv, latex, html, json, with commas.")] = "md",
+    contributed: Contributed = False,
 ) -> None:
-    """Write results/LEADERBOARD.md, and other formats, from the records. Exit code 2 where one is damaged."""
+    """Write results/local/LEADERBOARD.md, and other formats, from contributed records and your own.
+
+    Exit code 2 where one is damaged.
+    """
     from itm_harness.benchmarks.leaderboard.build import write_leaderboard
 
-    written, problems = write_leaderboard(results, parts(format_) or ["md"])
+    folder, also = place_of_tables(results, contributed)
+    written, problems = write_leaderboard(folder, parts(format_) or ["md"], also)
     for path in written:
         console.print(f"written: {path}", soft_wrap=True, highlight=False, markup=False)
     if problems:
@@ -31,8 +36,8 @@ def leaderboard(
 
 
 @command(
-    epilog="Examples:  python harness.py report    "
-    "python harness.py report --pictures f30k --data-root DIR --output mine.html"
+    epilog="Examples:  itm report    "
+    "itm report --pictures f30k --data-root DIR --output mine.html"
 )
 def report(
     results: Results = Path("results"),
@@ -40,32 +45,36 @@ def report(
         str, typer.Option(help="Data sets beside demo whose pictures and captions are put in; for your own machine.")
     ] = "",
     data_root: DataRoot = None,
-    output: Annotated[Path | None, typer.Option(help="The page; default: index.html in --results.")] = None,
+    output: Annotated[Path | None, typer.Option(help="The page; default: results/local/index.html.")] = None,
+    contributed: Contributed = False,
 ) -> None:
-    """Write results/index.html: leaderboards, curves, ablations and what each run retrieved, in one file."""
+    """Write results/local/index.html: leaderboards, curves, ablations and what each run retrieved, in one file."""
     from itm_harness.benchmarks.report.render import write_report
 
-    path, notes, problems = write_report(results, output, parts(pictures), data_root)
+    folder, also = place_of_tables(results, contributed)
+    path, notes, problems = write_report(folder, output, parts(pictures), data_root, also)
     for note in notes:
         console.print(note, soft_wrap=True, highlight=False, markup=False)
     show_written(path, problems)
 
 
 @command()
-def transfer(results: Results = Path("results")) -> None:
-    """Write results/TRANSFER.md: checkpoints on data sets that they were not trained on. Exit code 2 on damage."""
+def transfer(results: Results = Path("results"), contributed: Contributed = False) -> None:
+    """Write results/local/TRANSFER.md: checkpoints on data sets that they were not trained on."""
     from itm_harness.benchmarks.leaderboard.transfer import write_transfer
 
-    show_written(*write_transfer(results))
+    show_written(*write_transfer(*place_of_tables(results, contributed)))
 
 
-@command(epilog="Example:  python harness.py study gpo-pooling")
+@command(epilog="Example:  itm study gpo-pooling")
 def study(
     name: Annotated[str, typer.Argument(help="gpo-pooling: can GPO imitate known poolings? Without data, 3 minutes.")],
     results: Results = Path("results"),
+    contributed: Annotated[bool, typer.Option("--contributed", help="File it in --results itself.")] = False,
 ) -> None:
-    """Run a study that needs no data set; file its numbers under results/studies/ and write results/STUDIES.md."""
+    """Run a study that needs no data set; file its numbers and write STUDIES.md, both under results/local/."""
     from itm_harness.benchmarks.studies.report import run_study
 
-    path = run_study(name, results, lambda line: console.print(line, soft_wrap=True, highlight=False))
+    folder, _ = place_of_tables(results, contributed)
+    path = run_study(name, folder, lambda line: console.print(line, soft_wrap=True, highlight=False))
     console.print(f"written: {path}", soft_wrap=True, highlight=False, markup=False)

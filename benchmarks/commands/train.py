@@ -11,6 +11,7 @@ import typer
 from itm_harness.benchmarks.commands.options import (
     DATASET_HELP,
     METHOD_HELP,
+    Contributed,
     DataRoot,
     Device,
     Epochs,
@@ -22,6 +23,7 @@ from itm_harness.benchmarks.commands.options import (
     Set,
     hash_whole,
     parts,
+    place_of_tables,
     recipe_overrides,
     run_options,
     seed_numbers,
@@ -38,10 +40,10 @@ command = partial(app.command, rich_help_panel="Train")
 
 
 @command(
-    epilog="Examples:  python harness.py run --method gpo --dataset demo    "
-    "python harness.py run --method gpo --dataset f30k --data-root DIR --seeds 0,1,2 --set optim.lr=3e-4    "
-    "python harness.py run --method gpo,hrem --dataset f30k,coco --seeds 0,1,2 --gpus 0,1    "
-    "python harness.py run --method gpo,hrem --dataset f30k --launcher submitit --slurm partition=gpu"
+    epilog="Examples:  itm run --method gpo --dataset demo    "
+    "itm run --method gpo --dataset f30k --data-root DIR --seeds 0,1,2 --set optim.lr=3e-4    "
+    "itm run --method gpo,hrem --dataset f30k,coco --seeds 0,1,2 --gpus 0,1    "
+    "itm run --method gpo,hrem --dataset f30k --launcher submitit --slurm partition=gpu"
 )
 def run(
     method: Annotated[str, typer.Option(help=f"{METHOD_HELP} Several, separated by commas, make a sweep.")],
@@ -93,8 +95,8 @@ def run(
     if how.elsewhere:
         _end_sweep(launch(every, seed_numbers(seeds), how, console))
         return
-    from itm_harness.benchmarks.training.determinism import deterministic as set_deterministic
     from itm_harness.benchmarks.runs.accelerator import accelerator_on
+    from itm_harness.benchmarks.training.determinism import deterministic as set_deterministic
 
     with set_deterministic(deterministic):
         accelerator = accelerator_on(how.device, precision)
@@ -106,8 +108,8 @@ def run(
 
 
 @command(
-    epilog="Examples:  python harness.py ablate --method hrem --dataset demo --seeds 0,1    "
-    "python harness.py ablate --method hrem --dataset f30k --list    python harness.py ablate --table"
+    epilog="Examples:  itm ablate --method hrem --dataset demo --seeds 0,1    "
+    "itm ablate --method hrem --dataset f30k --list    itm ablate --table"
 )
 def ablate(
     method: Annotated[str | None, typer.Option(help="A method that has an ablation set.")] = None,
@@ -121,22 +123,26 @@ def ablate(
     output: Output = Path(),
     list_: Annotated[bool, typer.Option("--list", help="Only list the rows and what is recorded of them.")] = False,
     table: Annotated[bool, typer.Option("--table", help="Only write ABLATIONS.md from the records.")] = False,
+    contributed: Contributed = False,
 ) -> None:
-    """Run what is missing of a method's ablation set and write results/ABLATIONS.md. --set counts for every row."""
+    """Run what is missing of a method's ablation set and write results/local/ABLATIONS.md.
+
+    --set counts for every row.
+    """
     if not table:
         for value, option in ((method, "--method"), (dataset, "--dataset")):
             if value is None:
-                raise RunError(f"ablate needs {option}, or --table; see `python harness.py ablate --help`.")
+                raise RunError(f"ablate needs {option}, or --table; see `itm ablate --help`.")
         options = run_options(method, dataset, set_, precision, data_root=data_root, output=output)
         _run_ablation(options, seed_numbers(seeds), rows, device, list_)
     if list_:
         return
     from itm_harness.benchmarks.ablations.report import write_ablations
 
-    show_written(*write_ablations(output / "results"))
+    show_written(*write_ablations(*place_of_tables(output / "results", contributed)))
 
 
-@command(epilog="Example:  python harness.py ensemble gpo-demo-s0 hrem-fusion-demo-s0")
+@command(epilog="Example:  itm ensemble gpo-demo-s0 hrem-fusion-demo-s0")
 def ensemble(
     records: Annotated[list[str], typer.Argument(help="Two records or more: ids, or the beginnings of ids.")],
     data_root: DataRoot = None,
@@ -145,17 +151,17 @@ def ensemble(
     output: Output = Path(),
 ) -> None:
     """File the mean similarity of recorded runs, scored again from their checkpoints. --set takes text.bert alone."""
+    from itm_harness.benchmarks.runs.accelerator import accelerator_on
     from itm_harness.benchmarks.runs.ensembling import ensemble_of
 
     accelerator = accelerator_on(device, "fp32")
     record = ensemble_of(records, output, data_root, recipe_overrides(set_, None), accelerator, console)
     show_metrics(record.metrics, record.id)
-    from itm_harness.benchmarks.runs.accelerator import accelerator_on
 
 
 @command(
-    epilog="Examples:  python harness.py rerun gpo-demo-s0    "
-    "python harness.py rerun DIR/records/A.json --data-root DIR --output DIR"
+    epilog="Examples:  itm rerun gpo-demo-s0    "
+    "itm rerun DIR/records/A.json --data-root DIR --output DIR"
 )
 def rerun(
     record: Annotated[str, typer.Argument(help="A record: its id, the beginning of it, or the path of its .json.")],
@@ -169,12 +175,12 @@ def rerun(
     import tempfile
 
     from itm_harness.benchmarks.records.opening import open_record
+    from itm_harness.benchmarks.runs.accelerator import accelerator_on
     from itm_harness.benchmarks.runs.rerun import options_of
     from itm_harness.benchmarks.runs.rerun import rerun as repeat
     from itm_harness.benchmarks.training.determinism import deterministic
 
     first = open_record(record, results)
-    from itm_harness.benchmarks.runs.accelerator import accelerator_on
     with tempfile.TemporaryDirectory() as scratch:
         options = options_of(first.record, data_root, output or Path(scratch), bert)
         with deterministic(options.deterministic):
@@ -194,7 +200,8 @@ def _run_ablation(options: RunOptions, seeds: list[int], rows: str, device: str 
 
     ablation = read_set(options.method)
     chosen = ablation.chosen([label.strip() for label in rows.split(",")]) if rows else ablation.rows()
-    records = [r for r, _ in scan_records(options.results)[0]] if options.results.is_dir() else []
+    there = any(folder.is_dir() for folder in options.seen_results)
+    records = [r for r, _ in scan_records(*options.seen_results)[0]] if there else []
     planned = plan(ablation, chosen, options, seeds, records)
     if only_list:
         for line in listing(planned, find_spec(options.dataset).name):

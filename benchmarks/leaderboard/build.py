@@ -13,6 +13,7 @@ from itm_harness.benchmarks.leaderboard.formats import FORMATS
 from itm_harness.benchmarks.leaderboard.page import make_page
 from itm_harness.benchmarks.leaderboard.published import read_published
 from itm_harness.benchmarks.leaderboard.rows import Run, make_runs
+from itm_harness.benchmarks.leaderboard.tables import Page
 from itm_harness.benchmarks.records.code_hash import method_code_hash
 from itm_harness.benchmarks.records.schema import Details
 from itm_harness.benchmarks.records.store import scan_records
@@ -22,25 +23,37 @@ from itm_harness.methods.registry import SHIPPED, find_method
 NAME = "LEADERBOARD"
 
 
-def write_leaderboard(results_dir: Path, formats: Sequence[str] = ("md",)) -> tuple[list[Path], list[str]]:
+def write_leaderboard(
+    results_dir: Path, formats: Sequence[str] = ("md",), also: Sequence[Path] = ()
+) -> tuple[list[Path], list[str]]:
     """Write `<results>/LEADERBOARD.*` from the folder's records.
 
-    formats: of md, csv, latex, html, json. Returns the files, and a sentence for each record that is damaged or cannot
-    stand beside the others: it is left out. Raises RunError where a format is unknown or the folder is missing.
+    formats: of md, csv, latex, html, json. also: results folders whose records are shown as well. Returns the files,
+    and a sentence for each record that is damaged or cannot stand beside the others: it is left out. Raises RunError
+    where a format is unknown or all folders are missing.
     """
     renderers = [_renderer(name) for name in dict.fromkeys(formats)]
-    runs, _, damaged = read_runs(results_dir)
-    page, conflicts = make_page(runs, read_published(), read_eccv())
+    page, problems = read_page(results_dir, *also)
     written = [_write(results_dir / f"{NAME}.{suffix}", render(page)) for suffix, render in renderers]
-    return written, damaged + conflicts
+    return written, problems
 
 
-def read_runs(results_dir: Path) -> tuple[list[Run], dict[str, dict[str, Details]], list[str]]:
+def read_page(*results_dirs: Path) -> tuple[Page, list[str]]:
+    """The page of the records of results folders, and a sentence for each record that is left out.
+
+    Raises RunError where all folders are missing.
+    """
+    runs, _, damaged = read_runs(*results_dirs)
+    page, conflicts = make_page(runs, read_published(), read_eccv())
+    return page, damaged + conflicts
+
+
+def read_runs(*results_dirs: Path) -> tuple[list[Run], dict[str, dict[str, Details]], list[str]]:
     """The runs that may be shown, the details of every record by its id, and a sentence for each damaged record.
 
-    Raises RunError where the folder is missing.
+    Raises RunError where all folders are missing.
     """
-    found, damaged = scan_records(results_dir)
+    found, damaged = scan_records(*results_dirs)
     hash_of = cache(current_code_hash)
     details = {record.id: details for record, details in found}
     runs = make_runs(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from itm_harness.benchmarks.records.store import scan_records
 
 CROSS_DOMAIN = Path(__file__).parent / "published" / "cross_domain.csv"
 TITLE = "Transfer"
-SOURCE = "Made from the records by `python harness.py transfer`; do not edit."
+SOURCE = "Made from the records by `itm transfer`; do not edit."
 ABOUT = (
     ("Rows", "A checkpoint that was trained on one data set and tested on another, without any training there "
      "(zero-shot). One row per checkpoint. Protocol and marks are the leaderboard's, where none of these rows stands."),
@@ -63,13 +63,13 @@ def read_cross_domain(file: Path = CROSS_DOMAIN) -> list[CrossDomain]:
         raise RunError(f"{file} cannot be read: {reason}; restore it from version control.") from error
 
 
-def write_transfer(results_dir: Path) -> tuple[Path, list[str]]:
-    """Write `<results>/TRANSFER.md` from the folder's records.
+def write_transfer(results_dir: Path, also: Sequence[Path] = ()) -> tuple[Path, list[str]]:
+    """Write `<results>/TRANSFER.md` from the folder's records, and those of other results folders.
 
     Returns its path, and a sentence for each damaged record, which is left out. Raises RunError where the folder is
     missing.
     """
-    found, problems = scan_records(results_dir)
+    found, problems = scan_records(results_dir, *also)
     page = make_page([record for record, _ in found], read_cross_domain())
     path = results_dir / "TRANSFER.md"
     write_whole(path, lambda file: file.write(markdown(page).encode()))

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.console import Console
+
 from itm_harness.benchmarks.common.errors import RunError
+from itm_harness.benchmarks.records.places import seen_results
 from itm_harness.benchmarks.records.schema import Details, Record
 from itm_harness.benchmarks.records.store import read_details_beside, read_record, record_files
 from itm_harness.datasets.spec import nearest
@@ -20,9 +23,10 @@ class Opened:
 
 
 def open_record(name: str, results_dir: Path) -> Opened:
-    """A record by the path of its JSON, its id, or the beginning of its id.
+    """A record by the path of its JSON, its id, or the beginning of its id, among a user's own and contributed ones.
 
-    Raises RunError where there is none, where the beginning fits several, or where it is damaged.
+    A beginning that fits several is that of the one with the shipped recipe. Raises RunError where there is none, where
+    it is not the only one, or where it is damaged.
     """
     path = find_record(name, results_dir)
     record = read_record(path)
@@ -38,13 +42,22 @@ def find_record(name: str, results_dir: Path) -> Path:
 
 
 def _by_id(name: str, results_dir: Path) -> Path:
-    files = {path.stem: path for path in record_files(results_dir)}
+    files = {path.stem: path for path in record_files(*seen_results(results_dir))}
     fitting = [name] if name in files else [known for known in files if known.startswith(name)]
-    if len(fitting) > 1:
-        raise RunError(f"record {name} is ambiguous: {', '.join(fitting)}; write more of the id.")
     if not fitting:
         raise RunError(
-            f"record {name} is not in {results_dir / 'records'}{nearest(name, list(files))}; "
+            f"record {name} is not among those of {results_dir}{nearest(name, list(files))}; "
             f"give an id, its beginning, or the path of a .json."
         )
-    return files[fitting[0]]
+    return files[fitting[0]] if len(fitting) == 1 else _by_the_shipped_recipe(name, [files[known] for known in fitting])
+
+
+def _by_the_shipped_recipe(name: str, fitting: list[Path]) -> Path:
+    """Of several records whose ids begin alike, the one that overrides nothing of its recipe; stderr is told."""
+    shipped = [path for path in fitting if not read_record(path).overrides]
+    if len(shipped) != 1:
+        raise RunError(f"record {name} is ambiguous: {', '.join(p.stem for p in fitting)}; write more of the id.")
+    others = f"{len(fitting) - 1} other{'s' if len(fitting) > 2 else ''} with overrides"
+    sentence = f"{name} is taken for {shipped[0].stem}, of the shipped recipe; it also fits {others}."
+    Console(stderr=True).print(sentence, soft_wrap=True, highlight=False, markup=False)
+    return shipped[0]

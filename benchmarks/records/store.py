@@ -78,28 +78,34 @@ def _write_json(file: BinaryIO, record: Record) -> None:
     file.write(f"{text}\n".encode())
 
 
-def record_files(results_dir: Path) -> list[Path]:
-    """The JSON files of a results folder, by name. Raises RunError where the folder is missing."""
-    if not results_dir.is_dir():
-        raise RunError(f"results folder {results_dir} does not exist; give the folder that holds records/ (--results).")
-    return sorted((results_dir / "records").glob("*.json"))
+def record_files(*results_dirs: Path) -> list[Path]:
+    """The JSON files of results folders, by name; of one name that of the first folder that has it.
+
+    A folder may be missing. Raises RunError where all are.
+    """
+    if not any(folder.is_dir() for folder in results_dirs):
+        raise RunError(
+            f"results folder {results_dirs[-1]} does not exist; give the folder that holds records/ (--results)."
+        )
+    files = {path.name: path for folder in reversed(results_dirs) for path in (folder / "records").glob("*.json")}
+    return [files[name] for name in sorted(files)]
 
 
-def read_records(results_dir: Path) -> list[Record]:
-    """All records of a results folder, by id. Raises RunError where the folder is missing or a record is damaged."""
-    return [read_record(path) for path in record_files(results_dir)]
+def read_records(*results_dirs: Path) -> list[Record]:
+    """All records of results folders, by id. Raises RunError where all folders are missing or a record is damaged."""
+    return [read_record(path) for path in record_files(*results_dirs)]
 
 
-def scan_records(results_dir: Path) -> tuple[list[tuple[Record, dict[str, Details]]], list[str]]:
+def scan_records(*results_dirs: Path) -> tuple[list[tuple[Record, dict[str, Details]]], list[str]]:
     """The records that can be read, with their details by benchmark; and a sentence for each that cannot.
 
-    Raises RunError where the folder is missing.
+    Several folders: see `record_files`. Raises RunError where all of them are missing.
     """
     found, problems = [], []
-    for path in record_files(results_dir):
+    for path in record_files(*results_dirs):
         try:
             record = read_record(path)
-            found.append((record, read_details(record, results_dir)))
+            found.append((record, read_details_beside(path, record)))
         except RunError as error:
             problems.append(str(error))
     return found, problems

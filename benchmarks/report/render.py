@@ -27,16 +27,21 @@ EMBEDDED = "demo"  # its pictures are drawn here and may be published
 
 
 def write_report(
-    results_dir: Path, output: Path | None = None, pictures: Sequence[str] = (), data_root: Path | None = None
+    results_dir: Path,
+    output: Path | None = None,
+    pictures: Sequence[str] = (),
+    data_root: Path | None = None,
+    also: Sequence[Path] = (),
 ) -> tuple[Path, list[str], list[str]]:
     """Write the page from a results folder's records; the same records give the same bytes.
 
     output: None = `<results>/index.html`. pictures: data sets beside demo whose pictures and captions are put in, by
-    name or YAML. Returns the page's path, notes, and a sentence for each record that was left out. Raises RunError
-    where the folder or a library is missing, DataError where a data set that was asked for is not at hand.
+    name or YAML. also: results folders whose records are shown as well. Returns the page's path, notes, and a sentence
+    for each record that was left out. Raises RunError where all folders or a library are missing, DataError where a
+    data set that was asked for is not at hand.
     """
     _require_libraries()
-    runs, details, damaged = read_runs(results_dir)
+    runs, details, damaged = read_runs(results_dir, *also)
     galleries = _galleries(runs, pictures, data_root)
     contents, conflicts = make_contents(runs, details, read_published(), read_eccv(), galleries)
     page = render(contents)

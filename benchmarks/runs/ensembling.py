@@ -21,6 +21,7 @@ from itm_harness.benchmarks.protocol.pair_scores import mean_of
 from itm_harness.benchmarks.protocol.timed_scoring import Scored, score_split_timed
 from itm_harness.benchmarks.records.code_hash import method_code_hash
 from itm_harness.benchmarks.records.opening import open_record
+from itm_harness.benchmarks.records.places import own_results
 from itm_harness.benchmarks.records.schema import Record, RunIdentity
 from itm_harness.benchmarks.records.store import write_record
 from itm_harness.benchmarks.runs.checkpoint_loading import load_ours
@@ -70,13 +71,13 @@ def ensemble_of(
     scored = [_score(member, accelerator, whole) for member in members]
     told = {
         **member_totals(records, scored),
-        "command": shlex.join(["python", "harness.py", "ensemble", *(record.id for record in records)]),
+        "command": shlex.join(["itm", "ensemble", *(record.id for record in records)]),
     }
     code_hash = method_code_hash([file for member in members for file in member.entry.files])
     similarity = mean_of([s.similarity for s in scored])
     test = members[0].test
     record, details = measured(_identity(records), similarity, test, code_hash, accelerator, told, began, console)
-    console.print(f"record: {write_record(record, details, output / 'results')}", soft_wrap=True)
+    console.print(f"record: {write_record(record, details, own_results(output / 'results'))}", soft_wrap=True)
     return record
 
 

@@ -17,10 +17,16 @@ def run_folder(job: Job, identity: RunIdentity) -> Path:
     return job.options.output / "runs" / identity.id
 
 
+def filed(job: Job, identity: RunIdentity) -> Path | None:
+    """The file of a run's record, the user's own before a contributed one; None where there is none."""
+    paths = (record_path(identity, folder) for folder in job.options.seen_results)
+    return next((path for path in paths if path.exists()), None)
+
+
 def recorded(job: Job, identity: RunIdentity) -> Record | None:
     """The record of this very run, of whatever code, unless it is to be made anew or was made elsewhere."""
-    path = record_path(identity, job.options.results)
-    if job.options.fresh or not path.exists() or not (run_folder(job, identity) / DONE).exists():
+    path = filed(job, identity)
+    if job.options.fresh or path is None or not (run_folder(job, identity) / DONE).exists():
         return None
     return read_record(path)
 
@@ -32,8 +38,8 @@ def current(job: Job, record: Record | None) -> Record | None:
 
 def finished_ensemble(job: Job, members: list[Record], seed: int) -> Record | None:
     """The record of an ensemble that was made after those of its members."""
-    path = record_path(ensemble_identity(job, members, seed), job.options.results)
-    if job.options.fresh or not path.exists():
+    path = filed(job, ensemble_identity(job, members, seed))
+    if job.options.fresh or path is None:
         return None
     record = current(job, read_record(path))
     return record if record and all(record.created >= member.created for member in members) else None

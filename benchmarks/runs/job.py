@@ -17,6 +17,7 @@ from itm_harness.benchmarks.common.activity import activity
 from itm_harness.benchmarks.common.errors import RunError
 from itm_harness.benchmarks.protocol.scoring import benchmarks_of
 from itm_harness.benchmarks.records.code_hash import method_code_hash
+from itm_harness.benchmarks.records.places import own_results, seen_results
 from itm_harness.benchmarks.records.schema import RunIdentity
 from itm_harness.benchmarks.runs.sidecar_files import SIMULATED, missing_files, require_one_encoder, sidecar_sources
 from itm_harness.datasets.batch import Inputs, Words
@@ -38,14 +39,14 @@ FILES = (
     "tower.weights",
 )  # values that may be paths
 Place = Literal["device", "host", "map"]
-WHOLE = ", whole"  # behind the name of what was hashed from end to end
 PLACES = (*get_args(Place), "auto")
 PRECISIONS = ("fp32", "bf16")
+WHOLE = ", whole"  # behind the name of what was hashed from end to end
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What the command line asked for. overrides: dotted recipe key -> value. output: holds results/ and runs/.
+    """What the command line asked for. overrides: dotted recipe key -> value. output: holds results/local/ and runs/.
 
     hash_whole: hash files over 1 GB from end to end, beside their sampled blocks. deterministic: the command asks for
     deterministic kernels; whoever runs it sets them. features: where the region features of training and dev lie.
@@ -67,16 +68,21 @@ class RunOptions:
     deterministic: bool = False
     compile: bool = False
 
-    @property
     def __post_init__(self) -> None:
         """Raises RunError on an unknown precision or place."""
         for option, value, known in (("precision", self.precision, PRECISIONS), ("features", self.features, PLACES)):
             if value not in known:
                 raise RunError(f"--{option} {value} is not known; use {', '.join(known[:-1])} or {known[-1]}.")
 
+    @property
     def results(self) -> Path:
         """Where records go."""
-        return self.output / "results"
+        return own_results(self.output / "results")
+
+    @property
+    def seen_results(self) -> tuple[Path, Path]:
+        """Where records of earlier runs are sought."""
+        return seen_results(self.output / "results")
 
     def command(self, seed: int | None) -> str:
         """The command that repeats a run; where data and results lie is left out."""
@@ -89,7 +95,7 @@ class RunOptions:
         parts += ["--deterministic"] if self.deterministic else []
         parts += ["--compile"] if self.compile else []
         parts += [] if seed is None else ["--seeds", str(seed)]
-        return f"python harness.py run {shlex.join(parts)}"
+        return f"itm run {shlex.join(parts)}"
 
 
 class Job:

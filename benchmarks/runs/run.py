@@ -26,12 +26,13 @@ from itm_harness.benchmarks.protocol.scoring import benchmark_results
 from itm_harness.benchmarks.protocol.timed_scoring import Scored, score_split_timed
 from itm_harness.benchmarks.records import provenance
 from itm_harness.benchmarks.records.schema import Details, Epoch, Record, RunIdentity
-from itm_harness.benchmarks.records.store import record_path, write_record
+from itm_harness.benchmarks.records.store import write_record
 from itm_harness.benchmarks.runs.feature_placement import place_features
 from itm_harness.benchmarks.runs.finished import (
     DONE,
     current,
     ensemble_identity,
+    filed,
     finished_ensemble,
     recorded,
     run_folder,
@@ -130,8 +131,7 @@ def _finished(job: Job, identity: RunIdentity, console: Console) -> Record | Non
             f"{identity.id}: its record is stale (the code has changed since); running it again", soft_wrap=True
         )
         return None
-    path = record_path(identity, job.options.results)
-    console.print(f"{identity.id}: already done, see {path}; --fresh runs it again", soft_wrap=True)
+    console.print(f"{identity.id}: already done, see {filed(job, identity)}; --fresh runs it again", soft_wrap=True)
     return record
 
 

@@ -328,7 +328,7 @@ def test_an_imported_checkpoint_is_scored_and_its_key_encoders_are_not_counted(
     write_f30k(tmp_path / "data", dim=24, vectors=512)
     job = RunOptions("aahr", "f30k", tmp_path / "data", overrides={"text.bert": str(tiny_bert)}, output=tmp_path)
     metrics = evaluate_checkpoint(job, CHECKPOINT, accelerator, quiet)
-    (record,) = read_records(tmp_path / "results")
+    (record,) = read_records(tmp_path / "results" / "local")
     assert record.metrics == metrics
     assert {"imported", "selected_on_test", "extra_pretraining"} <= set(record.flags)
     assert record.features == "BUTD region + CLIP ViT-B/32"
@@ -439,7 +439,7 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path, accelerator, quiet, mon
     assert resumed.metrics == whole.metrics
     assert resumed.history == whole.history
     scores = [
-        read_details(r, tmp_path / where / "results")["f30k-1k"].i2t_scores
+        read_details(r, tmp_path / where / "results" / "local")["f30k-1k"].i2t_scores
         for r, where in ((whole, "whole"), (resumed, "parts"))
     ]
     assert scores[0].tobytes() == scores[1].tobytes()

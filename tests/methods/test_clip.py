@@ -97,7 +97,7 @@ def run_clip(tmp_path: Path, *arguments: str) -> list[dict]:
     command = ["run", "--method", "clip", "--dataset", "f30k", "--data-root", str(tmp_path / "data")]
     done = CliRunner().invoke(app, [*command, "--output", str(tmp_path / "out"), "--device", "cpu", *arguments])
     assert done.exit_code == 0, done.output
-    records = (tmp_path / "out" / "results" / "records").glob("*.json")
+    records = (tmp_path / "out" / "results" / "local" / "records").glob("*.json")
     return [json.loads(path.read_text()) for path in sorted(records)]
 
 

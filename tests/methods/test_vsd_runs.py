@@ -113,7 +113,9 @@ def test_scores_of_vectors_alone_train_nothing(f30k, tmp_path, accelerator, quie
     assert record.features == "descriptions"
     descriptions, captions = np.load(f30k / "test_aux_cap_bge_flor_det.npy")[::5], np.load(f30k / "test_cap_bge.npy")
     best = np.sort(descriptions @ captions.T, axis=1)[:, ::-1][:, :10]
-    np.testing.assert_allclose(read_details(record, tmp_path / "results")["f30k-1k"].i2t_scores, best, atol=1e-6)
+    np.testing.assert_allclose(
+        read_details(record, tmp_path / "results" / "local")["f30k-1k"].i2t_scores, best, atol=1e-6
+    )
 
 
 def test_without_dev_vectors_the_last_epoch_is_offered(f30k, tmp_path, accelerator, quiet):
@@ -190,7 +192,10 @@ def test_a_run_resumed_in_the_graph_phase_ends_with_the_same_bits(f30k, tmp_path
     assert "goes on at epoch" in quiet.file.getvalue()
     assert resumed.first_steps["graph"] == 5
     assert (resumed.metrics, resumed.history) == (whole.metrics, whole.history)
-    same = [read_details(r, tmp_path / w / "results")["f30k-1k"] for r, w in ((whole, "whole"), (resumed, "parts"))]
+    same = [
+        read_details(r, tmp_path / w / "results" / "local")["f30k-1k"]
+        for r, w in ((whole, "whole"), (resumed, "parts"))
+    ]
     assert same[0].i2t_scores.tobytes() == same[1].i2t_scores.tobytes()
 
 
@@ -213,7 +218,7 @@ def test_an_official_checkpoint_is_scored_and_filed(
     values = {"text.bert": str(tiny_bert)}
     job = RunOptions("vsd", "f30k", tmp_path / "data", variant, values, output=tmp_path)
     metrics = evaluate_checkpoint(job, CASES / case / "checkpoint.pth", accelerator, quiet)
-    (record,) = read_records(tmp_path / "results")
+    (record,) = read_records(tmp_path / "results" / "local")
     assert (record.method, record.variant, record.selection) == ("vsd", variant, "last")
     assert {"imported", "extra_pretraining"} <= set(record.flags)
     assert record.metrics == metrics

@@ -472,7 +472,7 @@ def test_an_official_checkpoint_is_evaluated(score, tmp_path, tiny_bert, acceler
     options = RunOptions("vssr", "f30k", data_root=tmp_path / "data", output=tmp_path, overrides=overrides)
     metrics = evaluate_checkpoint(options, official_checkpoint(tmp_path / "model.pth"), accelerator, quiet)
     assert metrics["f30k-1k"].n_images == 12
-    (record,) = read_records(tmp_path / "results")
+    (record,) = read_records(tmp_path / "results" / "local")
     assert record.selection == "last"
     assert {"imported", "extra_pretraining"} <= set(record.flags)
     assert ("gallery_score" in record.flags) == (score == "gallery_softmax")

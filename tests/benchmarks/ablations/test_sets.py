@@ -271,16 +271,16 @@ def test_missing_rows_are_run_once_and_stand_in_the_table(f30k, tmp_path, accele
     rows = ablation.chosen([FULL, INTRA])
     planned = plan(ablation, rows, options, [0], [])
     assert len(run_missing(planned, accelerator, quiet)) == 2
-    records = read_records(tmp_path / "results")
+    records = read_records(tmp_path / "results" / "local")
     assert [p.missing for p in plan(ablation, rows, options, [0], records)] == [[], []]
-    path, problems = write_ablations(tmp_path / "results")
+    path, problems = write_ablations(tmp_path / "results" / "local")
     assert problems == []
     text = path.read_text()
     assert "## hrem on f30k (embed_size=32, phases.graph.epoch=0, text.bert=null" in text
     (full,) = [r for r in records if not set(r.overrides) & {"inter_modal"}]
     assert f"| {full.metrics['f30k-12'].rsum:.1f} |" in " ".join(text.split()).replace("  ", " ")
     path.unlink()
-    assert write_ablations(tmp_path / "results")[0].read_text() == text
+    assert write_ablations(tmp_path / "results" / "local")[0].read_text() == text
 
 
 def test_a_missing_file_is_named_before_anything_trains(tmp_path, accelerator, quiet):

@@ -128,10 +128,11 @@ def test_the_command_measures_shows_and_writes_the_page(tmp_path):
     done = CliRunner().invoke(app, ["bench", "--method", "clip", "--images", "4", "--results", str(tmp_path)])
     assert done.exit_code == 0, done.output
     assert "plain step, ms" in done.output
-    written = (tmp_path / "BENCHMARKS.md").read_text()
+    written = (tmp_path / "local" / "BENCHMARKS.md").read_text()
     again = CliRunner().invoke(app, ["bench", "--table", "--results", str(tmp_path)])
     assert again.exit_code == 0, again.output
-    assert (tmp_path / "BENCHMARKS.md").read_text() == written == page(read_bench(tmp_path))
+    assert (tmp_path / "local" / "BENCHMARKS.md").read_text() == written == page(read_bench(tmp_path / "local"))
+    assert not (tmp_path / "BENCHMARKS.md").exists()
 
 
 def test_steps_before_the_clock_are_not_counted(monkeypatch):

@@ -62,7 +62,7 @@ def test_run_files_a_record_and_prints_its_metrics(run, tmp_path):
     code, out, _ = run("--seeds", "0,1")
     assert code == 0
     assert "f30k-1k" in out
-    assert len(list((tmp_path / "out" / "results" / "records").glob("*.json"))) == 2
+    assert len(list((tmp_path / "out" / "results" / "local" / "records").glob("*.json"))) == 2
 
 
 def test_dry_run_shows_recipe_sources_and_memory_and_trains_nothing(run, tmp_path):
@@ -196,7 +196,7 @@ def test_a_pickled_matrix_is_never_executed(command, tmp_path):
 
 def test_our_own_checkpoint_scores_as_its_record_says(run, command, data, tmp_path):
     run()
-    (record,) = (tmp_path / "out" / "results" / "records").glob("*.json")
+    (record,) = (tmp_path / "out" / "results" / "local" / "records").glob("*.json")
     (best,) = (tmp_path / "out" / "runs").glob("*/best.safetensors")
     base = ["evaluate", "--method", "gpo", "--dataset", "f30k", "--data-root", data, "--device", "cpu"]
     code, out, _ = command(*base, "--checkpoint", best, "--output", tmp_path / "elsewhere", "--json")
@@ -220,7 +220,7 @@ def test_an_official_checkpoint_is_scored_and_filed_as_imported(command, tmp_pat
     base += ["--checkpoint", GOLDEN / "gpo" / "bigru-regions" / "checkpoint.pth", "--device", "cpu"]
     code, out, error = command(*base, "--output", tmp_path / "out", "--json")
     assert code == 0, error
-    (path,) = (tmp_path / "out" / "results" / "records").glob("*.json")
+    (path,) = (tmp_path / "out" / "results" / "local" / "records").glob("*.json")
     record = json.loads(path.read_text())
     assert "imported" in record["flags"]
     assert record["recipe"]["region_dim"] == 24
@@ -243,10 +243,23 @@ def test_leaderboard_regenerates_the_same_bytes(run, command, tmp_path):
     run()
     results = tmp_path / "out" / "results"
     assert command("leaderboard", "--results", results)[0] == 0
-    first = (results / "LEADERBOARD.md").read_bytes()
+    first = (results / "local" / "LEADERBOARD.md").read_bytes()
     command("leaderboard", "--results", results)
-    assert (results / "LEADERBOARD.md").read_bytes() == first
+    assert (results / "local" / "LEADERBOARD.md").read_bytes() == first
     refused(command("leaderboard", "--results", tmp_path / "none"), "none", "--results")
+
+
+def test_tables_show_contributed_records_and_ones_own_apart(command, tmp_path):
+    """What git tracks is made from contributed records alone; a user's tables show both."""
+    for skill, method, folder in ((0.125, "gpo", tmp_path), (0.25, "hrem", tmp_path / "local")):
+        store = Store()
+        store.add(skill, method=method)
+        store.write(folder)
+    for arguments in ([], ["--contributed"]):
+        assert command("leaderboard", "--results", tmp_path, "--format", "json", *arguments)[0] == 0
+    tracked, mine = ((folder / "LEADERBOARD.json").read_text() for folder in (tmp_path, tmp_path / "local"))
+    assert ('"rsum": 75' in tracked, '"rsum": 150' in tracked) == (True, False)
+    assert ('"rsum": 75' in mine, '"rsum": 150' in mine) == (True, True)
 
 
 def test_leaderboard_names_a_damaged_record_and_writes_the_rest(command, tmp_path):
@@ -261,9 +274,9 @@ def test_leaderboard_names_a_damaged_record_and_writes_the_rest(command, tmp_pat
         "valid JSON",
         "left out: 1",
     )
-    assert "gpo" in (tmp_path / "LEADERBOARD.csv").read_text()
-    assert json.loads((tmp_path / "LEADERBOARD.json").read_text())["benchmarks"]
-    assert not (tmp_path / "LEADERBOARD.md").exists()
+    assert "gpo" in (tmp_path / "local" / "LEADERBOARD.csv").read_text()
+    assert json.loads((tmp_path / "local" / "LEADERBOARD.json").read_text())["benchmarks"]
+    assert not list(tmp_path.rglob("LEADERBOARD.md"))
     refused(command("leaderboard", "--results", tmp_path, "--format", "htm"), "htm", "did you mean 'html'")
 
 
@@ -301,7 +314,7 @@ def test_ablate_lists_runs_what_is_missing_and_writes_the_table(command, data, t
     code, out, error = command(*base, *rows)
     assert code == 0, error
     assert "row 2 of 2: AvgPool image / GPO text" in out
-    table = tmp_path / "out" / "results" / "ABLATIONS.md"
+    table = tmp_path / "out" / "results" / "local" / "ABLATIONS.md"
     first = table.read_bytes()
     assert b"## gpo on f30k" in first
     assert b"not run" in first
@@ -339,16 +352,17 @@ def test_study_prints_beside_the_paper_and_files_it(command, tmp_path, monkeypat
     code, out, _ = command("study", "gpo-pooling", "--results", tmp_path)
     assert code == 0
     assert "0.2500 (paper 0.005)" in out
-    assert "0.2500" in (tmp_path / "STUDIES.md").read_text()
+    assert "0.2500" in (tmp_path / "local" / "STUDIES.md").read_text()
+    assert not (tmp_path / "STUDIES.md").exists()
 
 
 def test_ensemble_prints_its_metrics(run, command, data, tmp_path):
     run("--seeds", "0,1")
-    ids = [path.stem for path in (tmp_path / "out" / "results" / "records").glob("*.json")]
+    ids = [path.stem for path in (tmp_path / "out" / "results" / "local" / "records").glob("*.json")]
     code, out, error = command("ensemble", *ids, "--output", tmp_path / "out", "--data-root", data, "--device", "cpu")
     assert code == 0, error
     assert "f30k-1k" in out
-    (path,) = (tmp_path / "out" / "results" / "records").glob("gpo-gpo_gpo-*.json")
+    (path,) = (tmp_path / "out" / "results" / "local" / "records").glob("gpo-gpo_gpo-*.json")
     assert "ensemble" in json.loads(path.read_text())["flags"]
 
 
@@ -361,7 +375,7 @@ def test_a_checkpoint_on_other_data_is_filed_as_transfer(run, command, data, tmp
     refused(command(*base, "--train-dataset", "f8k"), "trained on f30k", "--train-dataset f30k")
     code, _, error = command(*base, "--train-dataset", "f30k")
     assert code == 0, error
-    (path,) = (tmp_path / "there" / "results" / "records").glob("*.json")
+    (path,) = (tmp_path / "there" / "results" / "local" / "records").glob("*.json")
     assert "transfer" in json.loads(path.read_text())["flags"]
     assert command("transfer", "--results", tmp_path / "there" / "results")[0] == 0
 
@@ -436,7 +450,7 @@ def test_a_signal_at_any_time_loses_nothing(data, tmp_path, number, code):
         return [*base, *SMALL[:-1], "15", "--output", tmp_path / output]
 
     def metrics(output):
-        (record,) = (tmp_path / output / "results" / "records").glob("*.json")
+        (record,) = (tmp_path / output / "results" / "local" / "records").glob("*.json")
         return json.loads(record.read_text())["metrics"]
 
     process = launch(arguments("stopped"))

@@ -44,7 +44,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_command_trains_by_its_recipe_and_files_a_record(command: str, more: str, place: Path):
     done = CliRunner().invoke(app, shlex.split(f"{command} {SMALL}{more}"))
     assert done.exit_code == 0, done.output
-    (path,) = (place / "results" / "records").glob("*.json")
+    (path,) = (place / "results" / "local" / "records").glob("*.json")
     record = json.loads(path.read_text())
     words = shlex.split(command)
     assert (record["method"], record["dataset"]) == (words[2], words[-1])

@@ -62,7 +62,7 @@ def test_our_checkpoint_is_filed_as_transfer_with_the_words_of_its_training(
     options, checkpoint = trained()
     there = RunOptions("gpo", small_f30k, data, output=tmp_path)
     metrics = evaluate_checkpoint(there, checkpoint, accelerator, quiet, "coco")
-    (record,) = read_records(tmp_path / "results")
+    (record,) = read_records(tmp_path / "results" / "local")
     assert record.metrics == metrics
     assert set(record.flags) == {"transfer"}
     assert (record.dataset, record.recipe["trained_on"], record.seed) == ("f30k", "coco", 3)
@@ -80,14 +80,14 @@ def test_our_checkpoint_is_filed_as_transfer_with_the_words_of_its_training(
 def test_it_never_stands_in_the_leaderboard(trained, data, small_f30k, tmp_path, accelerator, quiet):
     _, checkpoint = trained()
     evaluate_checkpoint(RunOptions("gpo", small_f30k, data, output=tmp_path), checkpoint, accelerator, quiet)
-    (path,), problems = write_leaderboard(tmp_path / "results")
+    (path,), problems = write_leaderboard(tmp_path / "results" / "local")
     assert problems == []
     assert "f30k-12" not in path.read_text()
-    page, _ = write_transfer(tmp_path / "results")
+    page, _ = write_transfer(tmp_path / "results" / "local")
     text = page.read_text()
     assert "## f30k-12" in text
     page.unlink()
-    assert write_transfer(tmp_path / "results")[0].read_text() == text
+    assert write_transfer(tmp_path / "results" / "local")[0].read_text() == text
 
 
 def test_the_data_set_of_the_training_is_checked_and_at_home_nothing_is_filed(

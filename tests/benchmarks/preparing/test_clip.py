@@ -143,6 +143,6 @@ def test_from_pictures_to_a_zero_shot_record(root, folder, tiny_clip, tmp_path, 
     told = command("prepare", *data, "--what", "clip", *clip)
     assert "test_clip_tiny-clip_ims.npy: 6 x 24, CLIP (tiny-clip, tiny-0.safetensors)" in told
     command("run", "--method", "clip", *data, "--output", tmp_path, "--device", "cpu")
-    (record,) = (tmp_path / "results" / "records").glob("*.json")
+    (record,) = (tmp_path / "results" / "local" / "records").glob("*.json")
     assert '"CLIP (tiny-clip, tiny-0.safetensors)"' in record.read_text()
     assert "simulated_inputs" not in record.read_text()

@@ -161,5 +161,5 @@ def test_a_run_reads_them_and_its_record_says_what_they_are(make, root, tmp_path
     command += [f"--set={setting}" for setting in settings]
     done = CliRunner().invoke(app, [*command, "--data-root", str(root), "--output", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
-    (path,) = (tmp_path / "out" / "results" / "records").glob("*.json")
+    (path,) = (tmp_path / "out" / "results" / "local" / "records").glob("*.json")
     assert json.loads(path.read_text())["features"] == "grid 2 x 2, timm:test_resnet, no pretrained weights, 96 pixels"

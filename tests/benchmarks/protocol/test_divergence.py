@@ -50,7 +50,7 @@ def train(tmp_path, accelerator, quiet, name, first=0, **overrides):
     method = f"{tmp_path / 'diverging.py'}:{name}"
     job = RunOptions(method, "f30k", tmp_path / "data", output=tmp_path, overrides={**sizes, **overrides})
     (record,) = run(job, [0], accelerator, quiet)
-    assert read_record(record_path(record, tmp_path / "results")) == record
+    assert read_record(record_path(record, tmp_path / "results" / "local")) == record
     return record
 
 

@@ -52,7 +52,7 @@ def test_a_run_and_an_evaluation_of_its_checkpoint_measure_them(library, tmp_pat
     assert record.metrics["coco-1k"].eccv is None
     assert found.i2t.cxc_r10 > 0
     assert found.i2t.cxc_r1 == found.i2t.r1 >= record.metrics["coco-5k"].i2t.r1  # more captions are right
-    assert read_record(record_path(record, tmp_path / "results")) == record
+    assert read_record(record_path(record, tmp_path / "results" / "local")) == record
     assert "left out" not in quiet.file.getvalue()
     checkpoint = tmp_path / "runs" / record.id / "best.safetensors"
     at_home = replace(options, overrides={})
@@ -110,13 +110,13 @@ def test_a_matrix_file_with_caption_ids(monkeypatch, library, folder, tmp_path):
 
 def test_a_record_of_before_is_read_and_one_with_them_is_shown(library, tmp_path, accelerator, quiet):
     _, record = train(tmp_path, accelerator, quiet)
-    path = record_path(record, tmp_path / "results")
+    path = record_path(record, tmp_path / "results" / "local")
     content = json.loads(path.read_text())
     for metrics in content["metrics"].values():
         metrics.pop("eccv")
     path.write_text(json.dumps(content))
     assert read_record(path).metrics["coco-5k"].eccv is None
-    (page,), problems = write_leaderboard(tmp_path / "results")
+    (page,), problems = write_leaderboard(tmp_path / "results" / "local")
     assert problems == []
     assert "ECCV Caption and CxC" in page.read_text()  # what AAHR prints
     assert Metrics.model_validate(record.metrics["coco-5k"].model_dump(mode="json")) == record.metrics["coco-5k"]

@@ -140,7 +140,8 @@ def test_a_run_without_room_for_the_matrix_ends_with_the_same_record(
     assert streamed.history == whole.history
     assert streamed.score_seconds > 0
     found, expected = (
-        read_details(r, tmp_path / r_dir / "results") for r, r_dir in ((streamed, "streamed"), (whole, "whole"))
+        read_details(r, tmp_path / r_dir / "results" / "local")
+        for r, r_dir in ((streamed, "streamed"), (whole, "whole"))
     )
     for benchmark in expected:
         for name in DETAIL_ARRAYS:

@@ -309,6 +309,13 @@ def test_a_scan_keeps_what_is_whole_and_names_the_rest(tmp_path):
         scan_records(tmp_path / "typo")
 
 
+def test_of_two_folders_the_first_ones_record_of_a_run_counts(tmp_path):
+    both, other = store(tmp_path / "first", total_seconds=1.0), store(tmp_path / "second", seed=1)
+    store(tmp_path / "second", total_seconds=2.0)
+    folders = (tmp_path / "none", tmp_path / "first", tmp_path / "second")
+    assert [record for record, _ in scan_records(*folders)[0]] == read_records(*folders) == [both, other]
+
+
 def test_an_rsum_that_does_not_add_up_is_refused():
     metrics = make_metrics(make_details()).model_dump()
     with pytest.raises(ValidationError, match="sum of its six recalls"):

@@ -137,7 +137,7 @@ def test_damaged_records_are_named_and_the_rest_is_written(place, monkeypatch, c
     error = capsys.readouterr().err
     assert str(damaged) in error
     assert "left out: 1" in error
-    text = (place / "results" / "index.html").read_text(encoding="utf-8")
+    text = (place / "results" / "local" / "index.html").read_text(encoding="utf-8")
     assert "second fusion" in text
     assert ">third<" not in text
 

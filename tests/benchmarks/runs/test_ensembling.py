@@ -63,8 +63,8 @@ def test_the_mean_of_two_methods_is_filed(make, ensemble, data, tmp_path):
     assert "ensemble" in record.flags
     assert (record.method, record.variant, record.seed, record.selection) == ("gpo+hrem", "gpo+fusion", 0, "dev")
     assert record.parameters == gpo.parameters + hrem.parameters
-    assert record.command == f"python harness.py ensemble {gpo.id} {hrem.id}"
-    assert record in read_records(tmp_path / "results")
+    assert record.command == f"itm ensemble {gpo.id} {hrem.id}"
+    assert record in read_records(tmp_path / "results" / "local")
     assert ensemble(gpo, hrem).identity == record.identity  # whatever the order
 
 
@@ -92,7 +92,7 @@ def test_the_code_of_all_members_decides_whether_it_is_stale(make, ensemble):
 def test_a_missing_checkpoint_is_named_with_the_command_that_makes_it(make, ensemble, tmp_path):
     first, second = make("gpo", (0, 1))
     (tmp_path / "runs" / second.id / BEST).unlink()
-    with pytest.raises(RunError, match=r"best\.safetensors is missing.*python harness\.py run --method gpo.*--seeds 1"):
+    with pytest.raises(RunError, match=r"best\.safetensors is missing.*itm run --method gpo.*--seeds 1"):
         ensemble(first, second)
 
 
@@ -102,7 +102,7 @@ def test_what_is_no_ensemble_is_refused(make, ensemble, tmp_path):
         ensemble(first)
     with pytest.raises(RunError, match=f"{first.id} is named twice"):
         ensemble(first, second, first)
-    with pytest.raises(RunError, match="is not in"):
+    with pytest.raises(RunError, match="is not among those of"):
         ensemble(first, "gpo-f30k-s7")
     both = ensemble(first, second)
     with pytest.raises(RunError, match=r"is an ensemble itself"):
@@ -117,10 +117,10 @@ def test_members_of_different_data_are_refused(make, ensemble):
 
 def test_data_or_code_that_has_changed_since_is_refused(make, ensemble, data, tmp_path):
     first, second = make("gpo", (0, 1))
-    path = record_path(first, tmp_path / "results")
+    path = record_path(first, tmp_path / "results" / "local")
     content = path.read_text()
     path.write_text(json.dumps({**json.loads(content), "code_hash": "older"}))
-    with pytest.raises(RunError, match=f"{first.id} is stale.*harness.py run"):
+    with pytest.raises(RunError, match=f"{first.id} is stale.*itm run"):
         ensemble(first, second)
     path.write_text(content)
     captions = data / "f30k" / "precomp" / "test_caps.txt"

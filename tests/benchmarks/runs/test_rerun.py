@@ -21,7 +21,7 @@ def first(tmp_path, accelerator, quiet):
     write_f30k(tmp_path / "data")
     options = RunOptions("gpo", "f30k", tmp_path / "data", "mean", SMALL, limit=10, output=tmp_path, deterministic=True)
     (record,) = run(options, [3], accelerator, quiet)
-    return open_record(record.id, tmp_path / "results")
+    return open_record(record.id, tmp_path / "results" / "local")
 
 
 def repeated(first, tmp_path, accelerator, quiet):
@@ -35,7 +35,7 @@ def test_a_record_repeats_bit_for_bit(first, tmp_path, accelerator, quiet):
     assert found.lines("x") == ["x: equal bit for bit: metrics, history, ranks, top ten and their scores"]
     assert second.record.id == first.record.id
     assert second.record.command == first.record.command
-    assert (tmp_path / "again" / "results" / "records").is_dir()
+    assert (tmp_path / "again" / "results" / "local" / "records").is_dir()
 
 
 def test_other_data_are_named(first, tmp_path, accelerator, quiet):
@@ -79,7 +79,15 @@ def test_what_differs_and_why_is_told(first):
     assert compare_runs(first, first).equal
 
 
-@pytest.mark.parametrize("command", ["python harness.py ensemble a b", ""])
+def test_commands_of_older_records_are_understood(first, tmp_path):
+    """They began with `python harness.py`."""
+    command = first.record.command
+    assert command.startswith("itm run --method gpo ")
+    older = first.record.model_copy(update={"command": command.replace("itm", "python harness.py", 1)})
+    assert options_of(older, tmp_path / "data", tmp_path) == options_of(first.record, tmp_path / "data", tmp_path)
+
+
+@pytest.mark.parametrize("command", ["python harness.py ensemble a b", "itm ensemble a b", "itm", ""])
 def test_what_run_did_not_make_is_refused(command, tmp_path):
     store = Store()
     store.add(command=command, flags=["imported"] if not command else [])

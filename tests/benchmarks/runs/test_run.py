@@ -262,7 +262,7 @@ def test_a_limit_that_folds_do_not_divide_leaves_their_benchmark_out(tmp_path, a
 def test_the_command_of_a_record_repeats_it(f30k, tmp_path, accelerator, quiet):
     job = replace(options(f30k, tmp_path, limit=6), variant="vsepp")
     (record,) = run(job, [3], accelerator, quiet)
-    assert record.command.startswith("python harness.py run --method gpo --dataset f30k --variant vsepp --set ")
+    assert record.command.startswith("itm run --method gpo --dataset f30k --variant vsepp --set ")
     assert "--set text.bert=null" in record.command
     assert record.command.endswith("--limit 6 --seeds 3")
 

@@ -102,7 +102,7 @@ def test_a_run_of_two_processes_is_that_of_one_also_while_another_datasets_libra
     asked = ["--method", "gpo", "--dataset", "f30k", "--data-root", tmp_path / "data", "--output", tmp_path / "two"]
     done = launched(*asked, *sets, PYTHONPATH=str(tmp_path / "site"))
     assert done.returncode == 0, done.stdout + done.stderr
-    (path,) = (tmp_path / "two" / "results" / "records").glob("*.json")
+    (path,) = (tmp_path / "two" / "results" / "local" / "records").glob("*.json")
     two = json.loads(path.read_text())
     options = RunOptions("gpo", "f30k", tmp_path / "data", overrides=overrides, output=tmp_path / "one")
     (one,) = run(options, [0], accelerator, quiet)

@@ -118,7 +118,7 @@ def test_a_run_on_pictures(folder, tiny_clip, tmp_path, method, variant, prefix,
     command = ["run", "--method", method, "--variant", variant, "--dataset", "f30k", *settings]
     done = CliRunner().invoke(app, [*command, "--data-root", str(folder.parent.parent), "--output", str(tmp_path)])
     assert done.exit_code == 0, done.output
-    (path,) = (tmp_path / "results" / "records").glob("*.json")
+    (path,) = (tmp_path / "results" / "local" / "records").glob("*.json")
     record = json.loads(path.read_text())
     assert record["features"] == features
     assert str(tmp_path) not in path.read_text()

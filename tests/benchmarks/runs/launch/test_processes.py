@@ -29,7 +29,7 @@ def test_what_fails_is_listed_and_what_is_finished_is_skipped(tmp_path, quiet):
     assert failure.reason.startswith("ValueError: it breaks in its first step (exit code 1; see ")
     assert not failure.by_input
     assert "Traceback" in log_file(failure.run).read_text()
-    assert [record.method for record in read_records(tmp_path / "out" / "results")] == ["gpo"]
+    assert [record.method for record in read_records(tmp_path / "out" / "results" / "local")] == ["gpo"]
     todo, finished = plan(every, [0], quiet)
     assert todo == [failure.run]
     assert [one.options.method for one in finished] == ["gpo"]

@@ -33,7 +33,7 @@ def test_what_fails_is_listed_and_what_is_finished_is_skipped(options, tmp_path,
     (failure,) = run_on_slurm(plan(every, [0], quiet)[0], LOCAL, None, "cpu", quiet)
     assert failure.run.options.method.endswith("broken.py")
     assert failure.reason.startswith("ValueError: it breaks in its first step")
-    assert [record.method for record in read_records(tmp_path / "out" / "results")] == ["gpo"]
+    assert [record.method for record in read_records(tmp_path / "out" / "results" / "local")] == ["gpo"]
     todo, _ = plan(every, [0], quiet)
     assert todo == [failure.run]
 
@@ -52,7 +52,7 @@ def test_a_preempted_job_goes_on_where_it_was(options, tmp_path, quiet):
     said = log_file(run).read_text()
     assert "stopped, everything is saved" in said
     assert "goes on at epoch" in said
-    (record,) = read_records(tmp_path / "out" / "results")
+    (record,) = read_records(tmp_path / "out" / "results" / "local")
     assert [epoch.epoch for epoch in record.history] == list(range(40))
 
 

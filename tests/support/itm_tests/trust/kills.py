@@ -32,7 +32,7 @@ from itm_tests.trust.runs import Process, Run, command, require, require_equal, 
 WRITING = {  # what is being written: names that it has before it is whole, in the output folder
     "checkpoint": "runs/*/checkpoints/*.part",
     "model": "runs/*/*.safetensors.part",
-    "record": "results/records/.*.part",
+    "record": "results/local/records/.*.part",
 }
 KINDS = ("any", "checkpoint", "any", "model", "any", "record")
 
@@ -134,7 +134,7 @@ def share_a_folder(folder: Path, whole: Run, size: int) -> str:
         time.sleep(0.05)
     codes = sorted(p.code for p in processes)
     require(codes in ([0, 0, 2], [0, 0, 0]), f"exit codes {codes}: {[p.said() for p in processes]}")
-    records = sorted((output / "results" / "records").glob("*-s?-*.json"))
+    records = sorted((output / "results" / "local" / "records").glob("*-s?-*.json"))
     require(len(records) == 2 and require_whole(output) > 0, f"records: {records}")
     require(same.start().wait() == other.start().wait() == 0, "a repeated command failed")
     alone = Run(whole.data, folder / "alone", size, seed=1)

@@ -54,7 +54,7 @@ class Run:
     @property
     def record_path(self) -> Path:
         """The JSON of its record."""
-        (found,) = (self.output / "results" / "records").glob("*.json")
+        (found,) = (self.output / "results" / "local" / "records").glob("*.json")
         return found
 
     def encodings(self) -> dict[str, torch.Tensor]:
