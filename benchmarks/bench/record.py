@@ -100,7 +100,7 @@ def write_bench(record: BenchRecord, results: Path) -> Path:
 
 
 def read_bench(*results_dirs: Path) -> list[BenchRecord]:
-    """All measurements of results folders, by name; of one name the first folder's. Raises RunError on a damaged one."""
+    """All measurements of results folders, by name; of one name the first folder's. Raises RunError on damage."""
     files = {path.name: path for results in reversed(results_dirs) for path in (results / FOLDER).glob("*.json")}
     return [_read(files[name]) for name in sorted(files)]
 

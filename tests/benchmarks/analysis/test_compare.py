@@ -48,7 +48,7 @@ def test_a_whole_id_is_no_beginning_of_another(folder):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("gpo-f8k-s9-1234", "did you mean 'gpo-f8k-s"), ("none.json", "does not exist"), ("x" * 9, "is not among those of")],
+    [("gpo-f8k-s9-1234", "did you mean 'gpo-f8k-s"), ("none.json", "does not exist"), ("x" * 9, "is not among")],
 )
 def test_an_unknown_record_is_named(folder, name, message):
     with pytest.raises(RunError, match=message):
