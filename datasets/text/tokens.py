@@ -277,6 +277,7 @@ class WordPieceTokenizer:
         backend = self._tokenizer.backend_tokenizer
         backend.no_padding()
         backend.enable_truncation(BERT_POSITIONS)
+        backend.encode_special_tokens = True  # "[MASK]" in a caption is split like any word, as the released loaders do
         return backend
 
     @property

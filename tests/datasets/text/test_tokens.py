@@ -177,6 +177,21 @@ def test_word_pieces_and_their_basic_tokens(bert_folder):
     assert tokens.groups.tolist() == [UNTOUCHED, 0, 1, 2, 2, 3, 3, 4, UNTOUCHED, UNTOUCHED, 0, 1, UNTOUCHED]
 
 
+@pytest.mark.parametrize("special", ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
+def test_the_name_of_a_special_token_in_a_caption_is_text(special, bert_folder):
+    with (bert_folder / "vocab.txt").open("a") as file:
+        file.write(f"\n[\n]\n{special.strip('[]').lower()}")  # ids 12, 13, 14
+    tokens = WordPieceTokenizer(str(bert_folder)).encode([f"a {special} man{special}."])
+    assert tokens.ids.tolist() == [2, 5, 12, 14, 13, 6, 12, 14, 13, 11, 3]
+    assert tokens.groups.tolist() == [UNTOUCHED, *range(9), UNTOUCHED]
+
+
+def test_the_name_of_a_special_word_in_a_caption_is_text():
+    vocabulary = Vocabulary([*SPECIAL, "a", "start"]).with_mask()
+    tokens = WordTokenizer(vocabulary).encode(["a <start> <MASK> <unk>"])
+    assert tokens.ids.tolist() == [1, 4, *(3, 5, 3), *(3, 3, 3), *(3, 3, 3), 2]  # "<", "start", ">", ...
+
+
 def test_captions_beyond_berts_positions_are_cut(bert_folder):
     tokens = WordPieceTokenizer(str(bert_folder)).encode(["man " * 600])
     assert tokens.lengths.tolist() == [512]
