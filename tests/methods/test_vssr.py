@@ -106,6 +106,27 @@ def test_a_caption_without_entities_is_pooled_from_a_constant():
     assert fewer["entities"][1, 0].norm().item() == pytest.approx(1)
 
 
+@torch.no_grad()
+def test_a_caption_without_entities_has_one_embedding_in_whatever_batch():
+    """Also where no caption of the batch has an entity."""
+    method, texts = vssr().eval(), batch().texts
+    among_others, alone = method.encode_texts(texts), method.encode_texts(rows(texts, [1]))
+    assert ENTITIES[1] == 0
+    torch.testing.assert_close(alone["entity"][0], among_others["entity"][1])
+
+
+def test_entities_count_in_whatever_slots_they_lie():
+    """A gap changes neither embeddings nor loss."""
+    method, whole, spread = vssr().train(), batch((2, 0, 3, 1, 3, 1)), batch((2, 0, 3, 1, 3, 1))
+    order = [0, 3, 1, 4, 2]  # entities in slots 0, 2 and 4
+    sidecars = spread.texts.sidecars
+    sidecars["factual_entities"] = sidecars["factual_entities"][:, order]
+    sidecars["factual_relations"] = sidecars["factual_relations"][:, order][:, :, order]
+    torch.testing.assert_close(method.features(spread)["entity"], method.features(whole)["entity"])
+    for name, value in method(whole, HARDEST).items():
+        torch.testing.assert_close(method(spread, HARDEST)[name], value)
+
+
 CODED = [{"coding": c, "coding_pooling": p} for c, p in (("vha", "max"), ("tha", "mean"), ("vsa", "lse"))]
 
 

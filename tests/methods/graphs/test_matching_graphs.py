@@ -154,6 +154,13 @@ def test_adjacency_leaves_out_the_root_pair_and_pairs_beyond_the_caption():
     assert adjacency[1, :2, :2].all()
 
 
+def test_a_dependency_of_a_word_on_itself_changes_nothing():
+    pairs, valid_words = torch.tensor([[[0, 2], [2, 1], [1, 1], [3, 3]]]), all_valid(1, 4)
+    with_loops = dependency_adjacency(pairs, torch.ones(1, 4, dtype=torch.bool), valid_words)
+    without = dependency_adjacency(pairs[:, :2], torch.ones(1, 2, dtype=torch.bool), valid_words)
+    assert torch.equal(with_loops, without)
+
+
 def test_a_caption_without_dependencies_has_self_loops_only():
     none = torch.zeros(2, 0, 2, dtype=torch.int64)
     adjacency = dependency_adjacency(none, torch.zeros(2, 0, dtype=torch.bool), all_valid(2, 3))
