@@ -26,6 +26,7 @@ class DataAtHand:
         self._datasets: dict[str, Dataset | str] = {}
         self._hashes: dict[tuple, dict[str, str]] = {}
         self._missing: dict[str, int] = {}
+        self._asked: dict[str, Inputs] = {}
 
     def changed(self, record: Record) -> list[str]:
         """A sentence for each part of the data at hand that is not what the record was made from."""
@@ -70,7 +71,7 @@ class DataAtHand:
         """Hash of one part of one split; None, and a note, where it cannot be read as the record's run did."""
         split, _, part = key.removesuffix(WHOLE).partition(" ")
         try:
-            inputs = _inputs(record, dataset, part)
+            inputs = self._inputs(record, dataset, part)
             place = (record.dataset, split, record.limit, repr(inputs))
             if place not in self._hashes:
                 opened = open_split(dataset, split, inputs, limit=record.limit)
@@ -83,22 +84,26 @@ class DataAtHand:
             return hashes.get(f"{split} {part}", "none")
         return hashes[key]
 
+    def _inputs(self, record: Record, dataset: Dataset, part: str) -> Inputs:
+        """What reads this part and no other. Raises DataError or MethodError where that cannot be known here."""
+        if part in FROM_TEXTS:
+            return Inputs(regions=False)
+        if part == "features":
+            return Inputs()
+        if part in FROM_METHOD:
+            asked = self._asked_inputs(record)
+            only = {"text": asked.text} if part == "tokens" else {"pixels": asked.pixels}
+            return Inputs(regions=False, **only)
+        side = dataset.spec.sidecar(part).side
+        return Inputs(regions=False, **{f"{side}_sidecars": (part,)})
 
-def _inputs(record: Record, dataset: Dataset, part: str) -> Inputs:
-    """What reads this part and no other. Raises DataError or MethodError where that cannot be known here."""
-    if part in FROM_TEXTS:
-        return Inputs(regions=False)
-    if part == "features":
-        return Inputs()
-    if part in FROM_METHOD:
+    def _asked_inputs(self, record: Record) -> Inputs:
+        """Of all seeds of a row once."""
         if {"imported", "transfer", "ensemble"} & set(record.flags):
             raise DataError("their vocabulary or settings are in the checkpoint")
-        asked = _asked_inputs(record)
-        return (
-            Inputs(regions=False, text=asked.text) if part == "tokens" else Inputs(regions=False, pixels=asked.pixels)
-        )
-    side = dataset.spec.sidecar(part).side
-    return Inputs(regions=False, **{f"{side}_sidecars": (part,)})
+        if record.group_key not in self._asked:
+            self._asked[record.group_key] = _asked_inputs(record)
+        return self._asked[record.group_key]
 
 
 def _asked_inputs(record: Record) -> Inputs:
@@ -106,4 +111,4 @@ def _asked_inputs(record: Record) -> Inputs:
     variant = record.variant or None
     entry = find_method(record.asked("--method", record.method), variant)
     recipe = resolve_entry(entry, record.dataset, variant, record.overrides)
-    return entry.method.bare(recipe.config).inputs()
+    return entry.description.bare(recipe.config).inputs()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -14,20 +12,16 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
-from itm_harness.benchmarks.ablations.report import write_ablations
 from itm_harness.benchmarks.audit.data import DataAtHand
-from itm_harness.benchmarks.bench.page import write_page
+from itm_harness.benchmarks.audit.tables import changed_tables, generated_files
 from itm_harness.benchmarks.common.errors import RunError
-from itm_harness.benchmarks.leaderboard.build import current_code_hash, write_leaderboard
-from itm_harness.benchmarks.leaderboard.formats import FORMATS
-from itm_harness.benchmarks.leaderboard.transfer import write_transfer
+from itm_harness.benchmarks.leaderboard.build import current_code_hash
 from itm_harness.benchmarks.protocol.divergence import collapse
 from itm_harness.benchmarks.protocol.ranks import direction_metrics
 from itm_harness.benchmarks.records.opening import find_record
+from itm_harness.benchmarks.records.places import seen_results
 from itm_harness.benchmarks.records.schema import Details, Direction, Metrics, Record
 from itm_harness.benchmarks.records.store import read_details_beside, read_record, record_files
-from itm_harness.benchmarks.report.render import write_report
-from itm_harness.benchmarks.studies.report import write_studies
 from itm_harness.datasets.errors import DataError
 from itm_harness.datasets.spec import find_spec
 from itm_harness.methods.errors import MethodError
@@ -36,17 +30,6 @@ from itm_harness.methods.registry import SHIPPED, find_method
 PUBLISHED = Path(__file__).parents[1] / "leaderboard" / "published"
 SUMS = "SHA256SUMS"  # in PUBLISHED, as sha256sum writes it
 ROUNDING = 1e-6
-TABLES: dict[str, Callable[[Path], object]] = {  # a generated file -> what writes it into a results folder
-    **{
-        f"LEADERBOARD.{suffix}": lambda folder, name=name: write_leaderboard(folder, [name])
-        for name, (suffix, _) in FORMATS.items()
-    },
-    "ABLATIONS.md": write_ablations,
-    "TRANSFER.md": write_transfer,
-    "STUDIES.md": write_studies,
-    "BENCHMARKS.md": write_page,
-    "index.html": write_report,
-}
 
 
 @dataclass
@@ -64,11 +47,12 @@ class Report:
 
 
 def audit(results_dir: Path, names: Sequence[str], data_root: Path | None, whole: bool, report: Report) -> None:
-    """Check records, and with no names all of the folder, its tables and the published numbers; fills `report`.
+    """Check records, and with no names all, contributed ones and the user's own, the tables that were made of
+    contributed ones, and the published numbers; fills `report`.
 
     whole: also hash large files from end to end. Raises RunError where a folder or a named record is not there.
     """
-    files = [find_record(name, results_dir) for name in names] or record_files(results_dir)
+    files = [find_record(name, results_dir) for name in names] or record_files(*seen_results(results_dir))
     data = DataAtHand(data_root, whole)
     for file in files:
         _audit_record(file, data, report)
@@ -77,7 +61,8 @@ def audit(results_dir: Path, names: Sequence[str], data_root: Path | None, whole
     if not names:
         report.wrong += changed_published()
         report.checked.append("the published numbers")
-        _audit_tables(results_dir, report)
+        report.wrong += changed_tables(results_dir)
+        report.checked.append(f"{len(generated_files(results_dir))} generated tables")
 
 
 def _audit_record(file: Path, data: DataAtHand, report: Report) -> None:
@@ -179,16 +164,24 @@ def _follows_its_rule(record: Record) -> bool:
 
 def _size_conditions(record: Record) -> dict[str, bool]:
     """Flags that follow from the description of the data set, where that is one of this checkout."""
-    try:
-        spec = find_spec(record.dataset)
-    except DataError:
+    sizes = _sizes(record.dataset)
+    if sizes is None:
         return {}
     images = {m.n_images for m in record.metrics.values()}
-    usual = not any(b.images is not None and {b.images} != images for b in spec.benchmarks)
+    usual = all({size} == images for size in sizes)
     return {
         "the flag nonstandard_size and the number of test images do not fit each other": usual
         == ("nonstandard_size" not in record.flags),
     }
+
+
+@cache
+def _sizes(dataset: str) -> list[int] | None:
+    """Fixed numbers of test images, one per benchmark that has one; None where the data set is not one of these."""
+    try:
+        return [b.images for b in find_spec(dataset).benchmarks if b.images is not None]
+    except DataError:
+        return None
 
 
 def _method_conditions(record: Record) -> dict[str, bool]:
@@ -196,7 +189,7 @@ def _method_conditions(record: Record) -> dict[str, bool]:
     if record.method not in SHIPPED or "ensemble" in record.flags:
         return {}
     try:
-        method = find_method(record.method, record.variant or None).method
+        method = find_method(record.method, record.variant or None).description
         config = method.Config(**{k: v for k, v in record.recipe.items() if k in method.Config.model_fields})
     except (MethodError, ValidationError):  # of an older version of the method
         return {}
@@ -224,29 +217,3 @@ def changed_published(folder: Path = PUBLISHED) -> list[str]:
         for name in sorted({*found, *sums})
         if found.get(name) != sums.get(name)
     ]
-
-
-def _audit_tables(results_dir: Path, report: Report) -> None:
-    """Generated files that are there are made anew elsewhere and compared."""
-    there = [name for name in TABLES if (results_dir / name).is_file()]
-    with tempfile.TemporaryDirectory() as scratch:
-        copy = Path(scratch) / "results"
-        copy.mkdir()
-        for part in results_dir.iterdir():
-            if part.is_dir() and not part.is_symlink():
-                shutil.copytree(part, copy / part.name, ignore=_links)
-        for name in there:
-            try:
-                TABLES[name](copy)
-                same = (copy / name).read_bytes() == (results_dir / name).read_bytes()
-            except (RunError, DataError, OSError) as error:
-                report.wrong.append(f"{results_dir / name} cannot be made anew: {error}")
-                continue
-            if not same:
-                report.wrong.append(f"{results_dir / name} is not what its records give; write it anew.")
-    report.checked.append(f"{len(there)} generated tables")
-
-
-def _links(folder: str, names: list[str]) -> list[str]:
-    """Links lead out of a results folder, to files of any size: they are no part of it."""
-    return [name for name in names if Path(folder, name).is_symlink()]

@@ -40,7 +40,8 @@ def write_report(
     for each record that was left out. Raises RunError where all folders or a library are missing, DataError where a
     data set that was asked for is not at hand.
     """
-    _require_libraries()
+    if missing := missing_libraries():
+        raise RunError(f"the report page needs {', '.join(missing)}: pip install -e '.[report]'.")
     runs, details, damaged = read_runs(results_dir, *also)
     galleries = _galleries(runs, pictures, data_root)
     contents, conflicts = make_contents(runs, details, read_published(), read_eccv(), galleries)
@@ -50,10 +51,9 @@ def write_report(
     return path, _notes(galleries, contents), damaged + conflicts
 
 
-def _require_libraries() -> None:
-    missing = [name for name in ("altair", "jinja2", "vl_convert") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise RunError(f"the report page needs {', '.join(missing)}: pip install -e '.[report]'.")
+def missing_libraries() -> list[str]:
+    """What the page needs and is not installed."""
+    return [name for name in ("altair", "jinja2", "vl_convert") if importlib.util.find_spec(name) is None]
 
 
 def _galleries(runs: Sequence[Run], pictures: Sequence[str], data_root: Path | None) -> list[Gallery]:
