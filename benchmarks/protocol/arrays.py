@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from itm_harness.datasets.spec import BenchmarkSpec, DatasetSpec, dataset_names,
 from itm_harness.methods.base import dot_products
 from itm_harness.methods.parts.normalise import l2norm
 
-Array = Tensor | np.ndarray | Sequence  # whatever numpy takes, too
+Array = Tensor | np.ndarray | Sequence[Any]  # whatever numpy takes, too
 AXES = "rows are images, columns captions, both in file order"
 
 
@@ -34,8 +35,8 @@ def as_matrix(array: Array, name: str) -> Tensor:
         )
     if isinstance(values, Tensor):
         return values.to(torch.float32 if values.is_floating_point() and values.itemsize <= 4 else torch.float64)
-    short = values.dtype.kind == "f" and values.dtype.itemsize <= 4
-    return torch.from_numpy(np.require(values, np.float32 if short else np.float64, "CW"))  # torch may write into it
+    kind = np.float32 if values.dtype.kind == "f" and values.dtype.itemsize <= 4 else np.float64
+    return torch.from_numpy(np.require(values, kind, ["C", "W"]))  # torch may write into it
 
 
 def embedding_similarity(images: Array, texts: Array, cosine: bool = False) -> Tensor:
