@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from itm_harness.benchmarks.analysis.statistics import Comparison, McNemar, comp
 from itm_harness.benchmarks.common.errors import RunError
 from itm_harness.benchmarks.records.opening import Opened
 from itm_harness.benchmarks.records.schema import Details, Metrics
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 QUANTITIES = (*(f"{direction} R@{k}" for direction in ("i2t", "t2i") for k in (1, 5, 10)), "rsum")
 
@@ -52,6 +56,14 @@ class BenchmarkComparison:
     mcnemar: McNemar
     images: list[Query]
     captions: list[Query]
+
+    def frame(self) -> pd.DataFrame:
+        """A row per recall and for the rsum; columns as in `Quantity`, of its comparison low, high and p."""
+        import pandas as pd  # half a second, which a command that prints should not wait
+
+        rows = [{**vars(quantity), **vars(quantity.comparison)} for quantity in self.quantities]
+        columns = ["name", "first", "second", "difference", "low", "high", "p", "adjusted"]
+        return pd.DataFrame(rows, columns=columns).set_index("name")
 
     def mcnemar_sentence(self) -> str:
         """For people; the first is A, the second B."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from types import FrameType, TracebackType
 
@@ -14,14 +15,19 @@ class Interrupted(Exception):
 
 
 class StopRequest:
-    """While entered, the first signal sets `asked`; a second Ctrl-C interrupts at once."""
+    """While entered, the first signal sets `asked`; a second Ctrl-C interrupts at once.
+
+    Only in the main thread: Python lets no other one answer signals.
+    """
 
     def __init__(self) -> None:
         self.asked = False
         self._first: float | None = None
 
     def __enter__(self) -> StopRequest:
-        self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        answers = threading.current_thread() is threading.main_thread()
+        numbers = (signal.SIGINT, signal.SIGTERM) if answers else ()
+        self._before = {number: signal.signal(number, self._ask) for number in numbers}
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:

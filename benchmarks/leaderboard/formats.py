@@ -133,12 +133,7 @@ def json_text(page: Page) -> str:
 
 def csv_text(page: Page) -> str:
     """One line per row of any kind; the columns are those of all kinds, empty where a kind has them not."""
-    rows: list[dict[str, Any]] = [
-        {"benchmark": section.title, "kind": kind, **row}
-        for section in page.sections
-        for kind, kind_rows in section.data().items()
-        for row in kind_rows
-    ]
+    rows = page.rows()
     names = dict.fromkeys(name for row in rows for name in row)
     file = io.StringIO(newline="")
     writer = csv.DictWriter(file, names or ["benchmark", "kind"], lineterminator="\n")

@@ -142,6 +142,15 @@ class Page:
     about: Sequence[tuple[str, str]]
     sections: Sequence[Section]
 
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of all kinds, each with its benchmark and kind; a key that a kind has not is left out."""
+        return [
+            {"benchmark": section.title, "kind": kind, **row}
+            for section in self.sections
+            for kind, rows in section.data().items()
+            for row in rows
+        ]
+
 
 def _merged(parts: Any) -> dict[str, Any]:
     return {key: value for part in parts for key, value in part.items()}

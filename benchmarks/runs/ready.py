@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from numbers import Integral
 
 from rich.console import Console
 
@@ -25,9 +27,15 @@ class Ready:
         for member in self.members:
             member.require_files()
 
-    def different(self, seeds: list[int]) -> list[int]:
-        """The seeds that make a difference: without training all give the same."""
-        return seeds if self.is_ensemble or self.job.trains else seeds[:1]
+    def different(self, seeds: Iterable[int]) -> list[int]:
+        """The seeds that make a difference, each once: without training all give the same.
+
+        Raises RunError where one is no whole number from 0.
+        """
+        different = list(dict.fromkeys(seeds))
+        if not all(isinstance(seed, Integral) and seed >= 0 for seed in different):
+            raise RunError(f"seeds {', '.join(map(str, different))}: give whole numbers from 0, for example 0, 1, 2.")
+        return [int(seed) for seed in different[: None if self.is_ensemble or self.job.trains else 1]]
 
     def say_what_will_be_missing(self, console: Console) -> None:
         """Of measures that a test will lack."""

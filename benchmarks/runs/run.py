@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,7 +47,7 @@ from itm_harness.datasets.split import Split
 from itm_harness.methods.base import Method
 
 
-def run(options: RunOptions, seeds: list[int], accelerator: Accelerator, console: Console) -> list[Record]:
+def run(options: RunOptions, seeds: Iterable[int], accelerator: Accelerator, console: Console) -> list[Record]:
     """Train, select, test and record every seed; a variant that is an ensemble trains its members first."""
     ready = Ready(options)
     ready.say_what_will_be_missing(console)

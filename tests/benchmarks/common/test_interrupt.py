@@ -1,5 +1,6 @@
 import os
 import signal
+import threading
 
 import pytest
 
@@ -33,3 +34,17 @@ def test_one_ctrl_c_that_arrives_twice_is_one(monkeypatch):
         now[0] += 1.0
         with pytest.raises(KeyboardInterrupt):
             ask()
+
+
+def test_another_thread_leaves_signals_alone():
+    before, asked = signal.getsignal(signal.SIGINT), []
+
+    def train():
+        with StopRequest() as stop:
+            asked.append(stop.asked)
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    thread.join()
+    assert asked == [False]  # it got so far
+    assert signal.getsignal(signal.SIGINT) is before
