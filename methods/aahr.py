@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from itm_harness.datasets.batch import Batch, DataSizes, ImageBatch, Inputs, TextBatch
-from itm_harness.methods.base import EmbeddingMethod, Group, MethodConfig, Progress, Terms, dot_products
-from itm_harness.methods.encoders.guided_encoder import Fusion, GuidedEncoder, Side
+from itm_harness.datasets.batch import Batch, DataSizes, ImageBatch, TextBatch
+from itm_harness.methods.base import EmbeddingMethod, Group, Progress, Terms, dot_products
+from itm_harness.methods.encoders.guided_encoder import GuidedEncoder, Side
 from itm_harness.methods.encoders.regions import RegionProjection
 from itm_harness.methods.encoders.text_encoders import text_encoder
 from itm_harness.methods.errors import MethodError
@@ -30,58 +29,8 @@ from itm_harness.methods.official import (
     text_values,
 )
 from itm_harness.methods.parts.normalise import l2norm
+from itm_harness.methods.recipes.aahr import CLIP_IMAGES, CLIP_TEXTS, AAHRConfig, AAHRDescription
 from itm_harness.methods.registry import register
-
-CLIP_IMAGES, CLIP_TEXTS = "clip_images", "clip_texts"  # sidecars: raw vectors of a frozen CLIP, not augmented
-
-
-class AAHRConfig(MethodConfig):
-    """Sizes, losses, and one switch per ablation.
-
-    embed_size: d. clip: read CLIP vectors (off: the global branch is gone, and the encoders are HREM's). clip_dim:
-    their width, None = as in the data. clip_model: whose vectors they are, as tables show it. fusion: of fragments and
-    CLIP vector, a learned gate or the sum in equal parts. heads, dropout: of every transformer layer. pool_heads: of
-    the attention pooling. attention_padding: masked (an embedding depends on its item alone) or released (padded slots
-    take part). residual_weight: share of the pooled base beside the attended fragments. cutoff: the triplet loss draws
-    no negative at this distance or beyond.
-    prototypes: how many (0: without). prototype_weight: of their loss. epsilon: smoothness of the assignments.
-    prototype_temperature: of the predictions.
-    instance_graph, graph_convolutions: off: without. convolution_dropout: of the convolutions' inputs. threshold: share
-    of a row's instances that are connected. topk: word slots that short captions use in the relevance. mask_weight: of
-    the relevance in the attention. reg_weight: of the regularisation, a constant here.
-    queue_length: keys per modality (0: without momentum contrast). momentum: of the key encoders. queue_temperature: of
-    the contrast. bert_lr_factor, graph_lr_factor: learning rates of BERT, and of graph and prototypes, relative to the
-    rest.
-    """
-
-    embed_size: int = 1024
-    clip: bool = True
-    clip_dim: int | None = None
-    clip_model: str = ""
-    fusion: Fusion = "gate"
-    heads: int = 16
-    pool_heads: int = Field(8, ge=1)
-    dropout: float = Field(0.1, ge=0, lt=1)
-    attention_padding: Literal["masked", "released"] = "masked"
-    residual_weight: float = Field(0.8, ge=0, le=1)
-    cutoff: float = Field(1.7, gt=0)
-    prototypes: int = Field(384, ge=0)
-    prototype_weight: float = Field(0.2, ge=0)
-    epsilon: float = Field(0.1, gt=0)
-    prototype_temperature: float = Field(0.1, gt=0)
-    instance_graph: bool = True
-    graph_convolutions: bool = True
-    convolution_dropout: float = Field(0.6, ge=0, lt=1)
-    threshold: float = Field(0.5, gt=0, le=1)
-    topk: int = Field(10, ge=1)
-    mask_weight: float = 1.0
-    reg_weight: float = Field(10.0, ge=0)
-    queue_length: int = Field(2048, ge=0)
-    momentum: float = Field(0.999, ge=0, le=1)
-    queue_temperature: float = Field(0.07, gt=0)
-    bert_lr_factor: float = 0.1
-    graph_lr_factor: float = 1.0
-
 
 CUTOFFS = {"f30k": 1.7, "coco": 1.9}  # fixed per data set in the released code
 OPTIONS = {  # of the released script -> ours
@@ -192,18 +141,14 @@ def _guided_encoder(config: AAHRConfig) -> GuidedEncoder:
 
 
 @register("aahr")
-class AAHR(EmbeddingMethod):
+class AAHR(AAHRDescription, EmbeddingMethod):
     """Embeddings of regions and words, fused with CLIP vectors; prototypes, a graph and key queues shape them.
 
-    Phases: prototypes: until it begins their loss is computed, and they are kept on the sphere, but nothing is trained
-    by it. graph: until it begins the graph's parameters stay as they are. The contrast with the queues begins by
-    itself, when they are full. choose: how the triplet loss picks its negatives.
+    choose: how the triplet loss picks its negatives.
     """
 
-    Config = AAHRConfig
     official = OFFICIAL
     released_selection = "test"
-    phases = ("prototypes", "graph")
 
     def __init__(self, config: AAHRConfig) -> None:
         super().__init__(config)
@@ -218,11 +163,6 @@ class AAHR(EmbeddingMethod):
             self.queues = KeyQueues(config.queue_length, config.embed_size)
             self.register_load_state_dict_post_hook(_begin_keys)
 
-    @property
-    def extra_pretraining(self) -> bool:
-        """CLIP has seen far more data than any benchmark holds."""
-        return self.config.clip
-
     @classmethod
     def sized(cls, config: AAHRConfig, data: DataSizes) -> AAHRConfig:
         """The width of the data's CLIP vectors as well. Raises MethodError where images' and captions' differ."""
@@ -236,20 +176,6 @@ class AAHR(EmbeddingMethod):
                 f"compute both with one model."
             )
         return config.model_copy(update={"clip_dim": width})
-
-    @classmethod
-    def features_label(cls, config: AAHRConfig, regions: str) -> str:
-        """Regions, and the CLIP model."""
-        return f"{regions} + CLIP {config.clip_model}".rstrip() if config.clip else regions
-
-    def inputs(self) -> Inputs:
-        """Regions, captions and the CLIP vectors of both."""
-        text, clip = self.config.text.inputs(), self.config.clip
-        return Inputs(
-            text=text,
-            image_sidecars=(CLIP_IMAGES,) if clip else (),
-            text_sidecars=(CLIP_TEXTS,) if clip else (),
-        )
 
     def embed_images(self, images: ImageBatch) -> Tensor:
         """(B, d), not normalised: the fusion is not."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from itm_harness.datasets.batch import Batch, DataSizes, ImageBatch, Inputs, TextBatch, TrainingSplit, Words
-from itm_harness.methods.encoders.text_encoders import TextConfig
+from itm_harness.datasets.batch import Batch, DataSizes, ImageBatch, TextBatch, TrainingSplit, Words
+from itm_harness.methods.config import MethodConfig
+from itm_harness.methods.description import Description
 from itm_harness.methods.errors import MethodError
 from itm_harness.methods.losses.hinge import diagonal, hinge_loss
 from itm_harness.methods.official import Official
@@ -20,18 +20,6 @@ from itm_harness.methods.parts.gather import gather_batch, own_draws, processes
 from itm_harness.methods.parts.precision import at_least_float32
 
 Terms = dict[str, Tensor]
-
-
-class MethodConfig(BaseModel):
-    """What every method's configuration holds; a method adds its own fields in a subclass.
-
-    region_dim: width of a region feature; None = as in the data.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    region_dim: int | None = None
-    text: TextConfig = TextConfig()
 
 
 @dataclass(frozen=True)
@@ -65,31 +53,19 @@ class Group:
     frozen_until: str | None = None
 
 
-class Method(nn.Module, ABC):
-    """An image-text-matching method.
+class Method(Description, nn.Module, ABC):
+    """An image-text-matching method: its description, and what it computes.
 
-    name: what it is registered as. Config: the class of its configuration. phases: names of the training phases that
-    its recipe may give a beginning. variants: its variants, the first is the default. ensembles: variants that are the
-    mean similarity of other variants, by the names of these. extra_pretraining: does it read the output of models that
-    saw far more data (language models, CLIP)? released_selection: on which split the official code chose the epoch that
-    it released. official: how its official checkpoints are laid out, None where there are none. scope: `pair` where a
-    pair's score depends on that pair alone, `gallery` where `combine` looks at whole rows (it then gets complete
-    ones, before folds are cut; else blocks of any size).
+    released_selection: on which split the official code chose the epoch that it released. official: how its official
+    checkpoints are laid out, None where there are none.
     """
 
-    name: ClassVar[str] = ""
-    Config: ClassVar[type[MethodConfig]] = MethodConfig
-    phases: ClassVar[tuple[str, ...]] = ()
-    variants: ClassVar[tuple[str, ...]] = ()
-    ensembles: ClassVar[dict[str, tuple[str, ...]]] = {}
-    extra_pretraining: ClassVar[bool] = False
     released_selection: ClassVar[Literal["dev", "last", "test"]] = "dev"
     official: ClassVar[Official | None] = None
-    scope: Literal["pair", "gallery"] = "pair"
 
     def __init__(self, config: MethodConfig) -> None:
-        super().__init__()
-        self.config = config
+        nn.Module.__init__(self)
+        Description.__init__(self, config)
 
     @classmethod
     def bare(cls, config: MethodConfig) -> Self:
@@ -107,20 +83,6 @@ class Method(nn.Module, ABC):
             text = text.model_copy(update={"vocabulary_size": len(data.vocabulary(words))})
         region_dim = config.region_dim or (data.region_dim if cls.bare(config).inputs().regions else None)
         return config.model_copy(update={"text": text, "region_dim": region_dim})
-
-    @classmethod
-    def text_label(cls, config: MethodConfig) -> str:
-        """The text encoder as tables show it."""
-        return "BERT" if config.text.bert else "BiGRU"
-
-    @classmethod
-    def features_label(cls, config: MethodConfig, regions: str) -> str:
-        """The image inputs as tables show them. regions: what the data set's region features are."""
-        return regions
-
-    def inputs(self) -> Inputs:
-        """What the method reads for its configuration: by default regions and captions."""
-        return Inputs(text=self.config.text.inputs())
 
     def fit(self, train: TrainingSplit) -> None:
         """Learn from the whole training split before step 0 (prototypes, idf); store the result in buffers."""

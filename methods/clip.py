@@ -3,51 +3,26 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
-from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from itm_harness.datasets.batch import CLIPTokens, DataSizes, ImageBatch, Inputs, TextBatch
-from itm_harness.methods.base import EmbeddingMethod, Group, MethodConfig, Progress, Terms, dot_products
-from itm_harness.methods.encoders.clip_tower import CLIPTower, TowerConfig
+from itm_harness.datasets.batch import DataSizes, ImageBatch, TextBatch
+from itm_harness.methods.base import EmbeddingMethod, Group, Progress, Terms, dot_products
+from itm_harness.methods.encoders.clip_tower import CLIPTower, tower_width
 from itm_harness.methods.errors import MethodError
 from itm_harness.methods.losses.hinge import same_image
 from itm_harness.methods.parts.normalise import l2norm
+from itm_harness.methods.recipes.clip import IMAGES, TEXTS, CLIPConfig, CLIPDescription
 from itm_harness.methods.registry import register
 
-IMAGES, TEXTS = "clip_images", "clip_texts"  # sidecars
 LARGEST_SCALE = 100.0  # of the similarities in the loss, as in the paper (section 2.5)
 
 
-class CLIPConfig(MethodConfig):
-    """embed_size: width of the CLIP vectors; None = as in the data, or as the model's.
-
-    projection: a linear map per side, the identity at first; off, and without a tower: zero-shot, nothing is trained.
-    temperature: of the contrastive loss at first; it is learned. A tower brings its own. tower: the model that is
-    fine-tuned on pictures and captions, in the place of vectors.
-    """
-
-    embed_size: int | None = Field(None, ge=1)
-    tower: TowerConfig = TowerConfig()
-    projection: bool = False
-    temperature: float = Field(0.07, gt=0)
-
-
 @register("clip")
-class CLIP(EmbeddingMethod):
-    """Dot products of normalised CLIP vectors, which are read, and CLIP itself is frozen; or computed and fine-tuned.
-
-    Variants: zeroshot; projection: a linear map of each side, trained with CLIP's own loss (ours: no paper trains it);
-    finetune: all of CLIP, on pictures, with the same loss.
-    """
-
-    Config = CLIPConfig
-    variants = ("zeroshot", "projection", "finetune")
-    extra_pretraining: ClassVar[bool] = True
+class CLIP(CLIPDescription, EmbeddingMethod):
+    """Dot products of normalised CLIP vectors: they are read, and CLIP is frozen, or computed and fine-tuned."""
 
     def __init__(self, config: CLIPConfig) -> None:
         super().__init__(config)
@@ -60,15 +35,10 @@ class CLIP(EmbeddingMethod):
         self.log_scale = nn.Parameter(torch.tensor(-math.log(config.temperature))) if alone else None
 
     @classmethod
-    def trains(cls, config: CLIPConfig) -> bool:
-        """Zero-shot has nothing to train."""
-        return config.projection or config.tower.model is not None
-
-    @classmethod
     def sized(cls, config: CLIPConfig, data: DataSizes) -> CLIPConfig:
         """The width of the vectors. Raises MethodError where it is not that of the recipe, or differs by side."""
         if config.tower.model:
-            width = text_width = config.tower.width()
+            width = text_width = tower_width(config.tower)
         else:
             width, text_width = data.size_of(IMAGES), data.size_of(TEXTS)
         if width != text_width:
@@ -81,23 +51,6 @@ class CLIP(EmbeddingMethod):
                 f"embed_size={config.embed_size}, but the CLIP vectors have {width} numbers; leave it out."
             )
         return config.model_copy(update={"embed_size": width})
-
-    @classmethod
-    def text_label(cls, config: CLIPConfig) -> str:
-        """CLIP's own text encoder."""
-        return "CLIP"
-
-    @classmethod
-    def features_label(cls, config: CLIPConfig, regions: str) -> str:
-        """No regions."""
-        return f"pictures, CLIP {_last_part(config.tower.model)}" if config.tower.model else "CLIP vectors"
-
-    def inputs(self) -> Inputs:
-        """The CLIP vectors of images and captions, or the pictures and CLIP's tokens."""
-        tower = self.config.tower
-        if tower.model:
-            return Inputs(regions=False, text=CLIPTokens(tower.model), pixels=tower.pixels())
-        return Inputs(regions=False, image_sidecars=(IMAGES,), text_sidecars=(TEXTS,))
 
     def embed_images(self, images: ImageBatch) -> Tensor:
         """(B, d), of length 1."""
@@ -132,10 +85,6 @@ class CLIP(EmbeddingMethod):
             groups.append(Group("tower", [p for p in parameters if p.ndim > 1]))
             groups.append(Group("tower's gains", [p for p in parameters if p.ndim < 2], weight_decay=0.0))
         return groups
-
-
-def _last_part(model: str) -> str:
-    return Path(model).stem if model.endswith(".json") else model
 
 
 def _projection(config: CLIPConfig) -> nn.Module:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor, nn
 
-from itm_harness.datasets.batch import ImageBatch, Inputs, TextBatch
-from itm_harness.methods.base import EmbeddingMethod, Group, MethodConfig, Progress, Terms, dot_products
-from itm_harness.methods.encoders.grid import GridConfig, GridEncoder
-from itm_harness.methods.encoders.pooling import PoolingName, pooling
+from itm_harness.datasets.batch import ImageBatch, TextBatch
+from itm_harness.methods.base import EmbeddingMethod, Group, Progress, Terms, dot_products
+from itm_harness.methods.encoders.grid import GridEncoder
+from itm_harness.methods.encoders.pooling import pooling
 from itm_harness.methods.encoders.regions import RegionProjection, xavier
 from itm_harness.methods.encoders.text_encoders import text_encoder
 from itm_harness.methods.errors import MethodError
-from itm_harness.methods.losses.hinge import MARGIN, diagonal, hinge_costs
+from itm_harness.methods.losses.hinge import diagonal, hinge_costs
 from itm_harness.methods.official import (
     NORMALISED,
     TEXT_TENSORS,
@@ -25,23 +24,8 @@ from itm_harness.methods.official import (
     text_values,
 )
 from itm_harness.methods.parts.normalise import l2norm
+from itm_harness.methods.recipes.gpo import GPOConfig, GPODescription
 from itm_harness.methods.registry import register
-
-
-class GPOConfig(MethodConfig):
-    """embed_size: d of both embeddings. margin: of the hinge loss.
-
-    image_pooling, text_pooling: how a set of regions or words becomes one vector. kmax_k: the k of kmax.
-    bert_lr_factor: BERT's learning rate relative to the rest. grid: pictures in the place of region features.
-    """
-
-    embed_size: int = 1024
-    margin: float = MARGIN
-    image_pooling: PoolingName = "gpo"
-    text_pooling: PoolingName = "gpo"
-    kmax_k: int = 5
-    bert_lr_factor: float = 0.1
-    grid: GridConfig = GridConfig()
 
 
 def _configure(tensors: Tensors, options: dict[str, Any], config: GPOConfig) -> dict[str, Any]:
@@ -70,22 +54,10 @@ OFFICIAL = Official(
 
 
 @register("gpo")
-class GPO(EmbeddingMethod):
-    """Region projection and text encoder, each pooled by its own operator and normalised; hinge loss.
+class GPO(GPODescription, EmbeddingMethod):
+    """Region projection and text encoder, each pooled by its own operator and normalised; hinge loss."""
 
-    Phase max_violation: until it begins the loss sums over all negatives, from then on it takes the hardest. Grid
-    features: before phase backbone the backbone is frozen; from then until phase full_loss the loss grows from 0 in
-    each epoch.
-    Variants: bigru is the released BiGRU version; vsepp the paper's VSE++ baseline (mean of the regions, CLS of BERT);
-    mean, max and kmax pool both sides alike. On pictures: grid (the detector's ResNet-101), grid-wsl (ResNeXt-101),
-    grid-imagenet (ResNet-152); region-grid is the mean similarity of gpo and grid.
-    """
-
-    Config = GPOConfig
-    phases = ("max_violation", "backbone", "full_loss")
     official = OFFICIAL
-    variants = ("gpo", "bigru", "vsepp", "mean", "max", "kmax", "grid", "grid-wsl", "grid-imagenet", "region-grid")
-    ensembles: ClassVar[dict[str, tuple[str, ...]]] = {"region-grid": ("gpo", "grid")}
 
     def __init__(self, config: GPOConfig) -> None:
         super().__init__(config)
@@ -99,16 +71,6 @@ class GPO(EmbeddingMethod):
         self.image_pool = pooling(config.image_pooling, config.kmax_k)
         self.words = text_encoder(config.text, config.embed_size)
         self.text_pool = pooling(config.text_pooling, config.kmax_k)
-
-    @classmethod
-    def features_label(cls, config: GPOConfig, regions: str) -> str:
-        """The data's regions, or the backbone."""
-        return config.grid.label() if config.grid.backbone else regions
-
-    def inputs(self) -> Inputs:
-        """Regions or pictures, and captions."""
-        inputs, grid = super().inputs(), self.config.grid
-        return replace(inputs, regions=False, pixels=grid.pixels()) if grid.backbone else inputs
 
     def embed_images(self, images: ImageBatch) -> Tensor:
         """(B, d), of length 1."""

@@ -6,24 +6,25 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from itm_harness.datasets.batch import Batch, ImageBatch, Inputs, TextBatch, WordPieces, Words
-from itm_harness.methods.base import Method, MethodConfig, Progress, Terms
-from itm_harness.methods.encoders.text_encoders import TextConfig, text_encoder, valid_positions
+from itm_harness.datasets.batch import Batch, ImageBatch, TextBatch
+from itm_harness.methods.base import Method, Progress, Terms
+from itm_harness.methods.encoders.text_encoders import text_encoder, valid_positions
 from itm_harness.methods.errors import MethodError
 from itm_harness.methods.graphs.matching import Blocks, Nodes, gather_rows, match_blocks
 from itm_harness.methods.graphs.matching_graphs import TextualGraph, VisualGraph, dependency_adjacency, word_edges
-from itm_harness.methods.losses.hinge import MARGIN, diagonal, hinge_costs
+from itm_harness.methods.losses.hinge import diagonal, hinge_costs
 from itm_harness.methods.official import TEXT_TENSORS, Official, Tensors, region_values, text_values
 from itm_harness.methods.parts.encoded import Encoded, Ragged
 from itm_harness.methods.parts.gather import gather_batch, own_rows
 from itm_harness.methods.parts.memory import chunk_size
 from itm_harness.methods.parts.normalise import l2norm
+from itm_harness.methods.recipes.gsmn import GSMNConfig, GSMNDescription
 from itm_harness.methods.registry import register
 
 WORKING_BYTES = {"cpu": 24 << 20, "cuda": 4 << 30}  # of one chunk of pairs; on a CPU as much as its cache holds
@@ -41,35 +42,6 @@ class Chunks:
     images: int
     texts: list[int]
     words: list[int]
-
-
-class StanfordWords(TextConfig):
-    """Word ids from Stanford tokens where the data has them, and no `<mask>`: GSMN has no size augmentation."""
-
-    mask_token: bool = False
-
-    def inputs(self) -> WordPieces | Words:
-        """The word ids that the encoder reads."""
-        return WordPieces(self.bert) if self.bert else Words(self.min_count, self.mask_token, precomputed=True)
-
-
-class GSMNConfig(MethodConfig):
-    """embed_size: d of regions and words. margin: of the hinge loss.
-
-    num_blocks: pieces of d with a cosine of their own. n_kernels, hidden: kernels of a graph convolution and its width.
-    lambda_softmax: inverse temperature of every attention. text_graph: what connects the words. propagate: self = each
-    node keeps its own vector (released code), neighbours = it takes its neighbours' (paper; no released code).
-    """
-
-    text: StanfordWords = StanfordWords()
-    embed_size: int = 1024
-    margin: float = MARGIN
-    num_blocks: int = 16
-    n_kernels: int = 8
-    hidden: int = 32
-    lambda_softmax: float = 20.0
-    text_graph: Literal["dense", "sparse"] = "dense"
-    propagate: Literal["self", "neighbours"] = "self"
 
 
 def _configure(tensors: Tensors, options: dict[str, Any], config: GSMNConfig) -> dict[str, Any]:
@@ -117,18 +89,9 @@ OFFICIAL = Official(
 
 
 @register("gsmn")
-class GSMN(Method):
-    """Visual graph (regions matched with words) + textual graph (words matched with regions); hinge loss.
+class GSMN(GSMNDescription, Method):
+    """Visual graph (regions matched with words) + textual graph (words matched with regions); hinge loss."""
 
-    Phase max_violation: until it begins the loss sums over all negatives, from then on it takes the hardest.
-    Under `propagate: self` dense and sparse are the same function of the same weights: dependencies are read only by
-    sparse under `neighbours`, and the two variants draw different initial weights, so that full is not one model twice.
-    """
-
-    Config = GSMNConfig
-    phases = ("max_violation",)
-    variants = ("dense", "sparse", "full")
-    ensembles: ClassVar[dict[str, tuple[str, ...]]] = {"full": ("dense", "sparse")}
     official = OFFICIAL
 
     def __init__(self, config: GSMNConfig) -> None:
@@ -143,15 +106,6 @@ class GSMN(Method):
             self.visual = VisualGraph(config.num_blocks, config.hidden, config.n_kernels)
             self.textual = TextualGraph(config.num_blocks, config.hidden, config.n_kernels)
 
-    @property
-    def _reads_dependencies(self) -> bool:
-        return self.config.text_graph == "sparse" and self.config.propagate == "neighbours"
-
-    def inputs(self) -> Inputs:
-        """Boxes always; dependencies only where the score depends on them."""
-        dependencies = ("dependencies",) if self._reads_dependencies else ()
-        return Inputs(text=self.config.text.inputs(), image_sidecars=("boxes",), text_sidecars=dependencies)
-
     def encode_images(self, images: ImageBatch) -> Encoded:
         """Normalised regions, and of their boxes the summed kernel weights or, for neighbours, the boxes themselves."""
         padded = {"regions": self._regions(images), "places": self._places(images)}
@@ -160,7 +114,7 @@ class GSMN(Method):
     def encode_texts(self, texts: TextBatch) -> Encoded:
         """Normalised words, and dependencies where they are read."""
         words = Ragged.from_padded(self._words(texts), texts.lengths)
-        if not self._reads_dependencies:
+        if not self.config.reads_dependencies:
             return Encoded({"words": words})
         return Encoded({"words": words, "dependencies": _by_caption(texts.sidecars["dependencies"], len(texts))})
 
@@ -193,7 +147,7 @@ class GSMN(Method):
             "words": self._words(batch.texts),
             "word_lengths": batch.texts.lengths,
         }
-        if self._reads_dependencies:
+        if self.config.reads_dependencies:
             pairs = _by_caption(batch.texts.sidecars["dependencies"], len(batch))
             found |= {"dependencies": pairs.padded(), "dependency_counts": pairs.lengths}
         return found
@@ -207,7 +161,7 @@ class GSMN(Method):
         own = own_rows(len(ids))
         regions = _nodes(features["regions"][own], features["region_lengths"][own])
         words, dependencies = _nodes(features["words"], features["word_lengths"]), None
-        if self._reads_dependencies:
+        if self.config.reads_dependencies:
             dependencies = _nodes(features["dependencies"], features["dependency_counts"])
         visual, textual = self._batch_scores(regions, features["places"][own], words, dependencies)
         rows = self.combine({"visual": visual, "textual": textual})
@@ -256,7 +210,7 @@ class GSMN(Method):
         return self._image_side(Nodes.gather(images["regions"]), gather_rows(images["places"])[0])
 
     def _gathered_captions(self, texts: Encoded, rows: Tensor, longest: int) -> Side:
-        dependencies = Nodes.gather(texts["dependencies"], rows) if self._reads_dependencies else None
+        dependencies = Nodes.gather(texts["dependencies"], rows) if self.config.reads_dependencies else None
         return self._text_side(Nodes.gather(texts["words"], rows, longest), dependencies)
 
     def _image_side(self, regions: Nodes, places: Tensor) -> Side:

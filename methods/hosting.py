@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from itm_harness.methods.base import MethodConfig
+from itm_harness.methods.config import MethodConfig
 from itm_harness.methods.recipe import ENGINE_SECTIONS, Recipe, flatten, resolve
 from itm_harness.methods.registry import Entry
 
@@ -20,20 +20,20 @@ def resolve_entry(
     Each value keeps its source. Raises MethodError as `resolve` does.
     """
     overrides = overrides or {}
-    own = resolve(entry.method, entry.name, dataset, variant, overrides, entry.recipe)
+    own = resolve(entry.description, entry.name, dataset, variant, overrides, entry.recipe)
     if entry.host is None:
         return own
-    host = resolve(entry.host.method, entry.host.name, dataset, None, None, entry.host.recipe)
+    host = resolve(entry.host.description, entry.host.name, dataset, None, None, entry.host.recipe)
     inherited = {**_hosted(host), **_named(entry, own.variant)}
     added = {key: value for key, value in inherited.items() if not _is_set(key, own.sources)}
     values = {key: value for key, (value, _) in added.items()}
-    whole = resolve(entry.method, entry.name, dataset, variant, {**values, **overrides}, entry.recipe)
+    whole = resolve(entry.description, entry.name, dataset, variant, {**values, **overrides}, entry.recipe)
     return replace(whole, sources={**own.sources, **{key: source for key, (_, source) in added.items()}})
 
 
 def _named(entry: Entry, variant: str) -> dict[str, tuple[Any, str]]:
     """Key → value and source of what the variant's name stands for."""
-    values = entry.method.variant_values(variant)
+    values = entry.description.variant_values(variant)
     return {key: (value, f"the variant's name, {variant}") for key, value in values.items()}
 
 

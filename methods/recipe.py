@@ -15,7 +15,8 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from itm_harness.methods.base import Method, MethodConfig
+from itm_harness.methods.config import MethodConfig
+from itm_harness.methods.description import Description
 from itm_harness.methods.errors import MethodError
 from itm_harness.methods.spelling import nearest
 
@@ -115,7 +116,7 @@ DEFAULT_SOURCE = "this harness's default"
 
 
 def resolve(
-    method: type[Method],
+    method: type[Description],
     name: str,
     dataset: str,
     variant: str | None = None,
@@ -124,7 +125,8 @@ def resolve(
 ) -> Recipe:
     """The recipe of a method on a data set.
 
-    method, name: the class and its name. variant: None = the first one. overrides: dotted key -> value, from --set.
+    method, name: the method or its description, and its name. variant: None = the first one. overrides: dotted key ->
+    value, from --set.
     file: the YAML file; None = no file, defaults only. Raises MethodError where a key is unknown or a value is wrong.
     """
     variant = _known_variant(method, name, variant)
@@ -173,7 +175,7 @@ def _scalar(value: Any) -> Any:
     return value
 
 
-def _known_variant(method: type[Method], name: str, variant: str | None) -> str:
+def _known_variant(method: type[Description], name: str, variant: str | None) -> str:
     if variant is None:
         return method.variants[0] if method.variants else ""
     if variant not in method.variants:
@@ -265,7 +267,7 @@ def _put(target: dict[str, Any], dotted: str, value: Any) -> None:
     target[last] = value
 
 
-def _refuse_unknown(values: dict[str, Any], method: type[Method], name: str) -> None:
+def _refuse_unknown(values: dict[str, Any], method: type[Description], name: str) -> None:
     known, open_ended = known_keys(method), tuple(f"{key}." for key in _model_keys(method.Config, only_mappings=True))
     for key, _ in flatten(values):
         if key not in known and not key.startswith(open_ended):
@@ -275,7 +277,7 @@ def _refuse_unknown(values: dict[str, Any], method: type[Method], name: str) -> 
             )
 
 
-def known_keys(method: type[Method]) -> list[str]:
+def known_keys(method: type[Description]) -> list[str]:
     """Every dotted key that a recipe of this method may set."""
     engine = [f"{section}.{field}" for section, kind in ENGINE_SECTIONS.items() for field in kind.model_fields]
     return engine + [f"phases.{phase}" for phase in method.phases] + _model_keys(method.Config)

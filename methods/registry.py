@@ -7,31 +7,45 @@ import importlib.util
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from itm_harness.methods.description import Description
 from itm_harness.methods.errors import MethodError
 
+if TYPE_CHECKING:  # torch comes with it
+    from itm_harness.methods.base import Method
+
 RECIPES = Path(__file__).parent / "recipes"
-# Methods are known by their recipes: a new one is a file here and a YAML there.
+# Methods are known by their recipes: a new one is a file here and a YAML there, and its description beside that.
 SHIPPED = {path.stem: f"itm_harness.methods.{path.stem}" for path in sorted(RECIPES.glob("*.yaml"))}
 
-_registered: dict[str, type] = {}
-M = TypeVar("M", bound=type)
+_registered: dict[str, type[Method]] = {}
+_described: dict[str, type[Description]] = {}
+M = TypeVar("M", bound="type[Method]")
+D = TypeVar("D", bound=type[Description])
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A method that can be run. recipe: its YAML file, None where there is none (a user's method may do without).
+    """A method that can be run. description: what is known of it before it is loaded. load: loads it.
 
-    host: the method that it is put on, None where it stands alone.
+    recipe: its YAML file, None where there is none (a user's method may do without). host: the method that it is put
+    on, None where it stands alone.
     """
 
     name: str
-    method: type
+    description: type[Description]
+    load: Callable[[], type[Method]]
     recipe: Path | None
     file: Path
     host: Entry | None = None
+
+    @cached_property
+    def method(self) -> type[Method]:
+        """The method itself; with it comes torch."""
+        return self.load()
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -50,6 +64,17 @@ def register(name: str) -> Callable[[M], M]:
     return add
 
 
+def describe(name: str) -> Callable[[D], D]:
+    """Class decorator: makes a Description that of the shipped method `name`."""
+
+    def add(description: D) -> D:
+        description.name = name
+        _described[name] = description
+        return description
+
+    return add
+
+
 def method_names() -> list[str]:
     """The shipped methods."""
     return list(SHIPPED)
@@ -63,13 +88,19 @@ def find_method(name: str, variant: str | None = None) -> Entry:
     """
     guest, colon, host = name.partition(":")
     if colon and guest in SHIPPED:
-        return _put_on(_shipped(guest), _standing_alone(find_method(host)), named=True)
+        return _put_on(_shipped(guest), _standing_alone(find_method(host)))
     if ".py" in name:
         return _from_file(name)
     entry = _shipped(name)
-    if not hasattr(entry.method, "on"):
+    if not hasattr(entry.description, "on"):
         return entry
-    return _put_on(entry, _shipped(entry.method.host_of(variant)), named=False)
+    host = _shipped(entry.description.host_of(variant))
+    return replace(
+        entry,
+        description=entry.description.on(host.description),
+        load=lambda: entry.method.on(host.method),
+        host=host,
+    )
 
 
 def _shipped(name: str) -> Entry:
@@ -80,16 +111,32 @@ def _shipped(name: str) -> Entry:
             f"unknown method '{name}'{nearest(name, list(SHIPPED))}; known: {', '.join(SHIPPED)}; "
             f"a method of your own is named by its file: --method path/to/file.py."
         )
-    module = importlib.import_module(SHIPPED[name])
-    recipe = RECIPES / f"{name}.yaml"
-    return Entry(name, _registered[name], recipe if recipe.exists() else None, Path(module.__file__))
+    file = RECIPES.parent / f"{name}.py"
+    return Entry(name, _description(name), partial(_load, name), RECIPES / f"{name}.yaml", file)
 
 
-def _put_on(guest: Entry, host: Entry, named: bool) -> Entry:
-    """`guest` on `host`. named: the host was named by hand, and the variants are those of this host alone."""
-    if not hasattr(guest.method, "on"):
+def _description(name: str) -> type[Description]:
+    """What is known of a shipped method; where no file beside its recipe says it, the method itself does."""
+    if not (RECIPES / f"{name}.py").is_file():
+        return _load(name)
+    importlib.import_module(f"{__package__}.recipes.{name}")
+    return _described[name]
+
+
+def _load(name: str) -> type[Method]:
+    importlib.import_module(SHIPPED[name])
+    return _registered[name]
+
+
+def _put_on(guest: Entry, host: Entry) -> Entry:
+    """`guest` on a host that was named by hand; the variants are those of this host alone.
+
+    Both are loaded: that a host can be one is seen from the method itself.
+    """
+    if not hasattr(guest.description, "on"):
         raise MethodError(f"method {guest.name} is put on no other: --method {guest.name}, without what follows it.")
-    return replace(guest, method=guest.method.on(host.method, host.name if named else None), host=host)
+    method = guest.method.on(host.method, host.name)
+    return replace(guest, description=method, load=lambda: method, host=host)
 
 
 def _standing_alone(entry: Entry) -> Entry:
@@ -123,4 +170,4 @@ def _from_file(name: str) -> Entry:
         )
     ((registered, method),) = found.items()
     recipe = path.with_suffix(".yaml")
-    return Entry(registered, method, recipe if recipe.exists() else None, path)
+    return Entry(registered, method, lambda: method, recipe if recipe.exists() else None, path)

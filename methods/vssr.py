@@ -2,93 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from itm_harness.datasets.batch import Batch, DataSizes, ImageBatch, Inputs, TextBatch
-from itm_harness.methods.base import Group, Method, MethodConfig, Progress, Terms, dot_products
+from itm_harness.datasets.batch import Batch, DataSizes, ImageBatch, TextBatch
+from itm_harness.methods.base import Group, Method, Progress, Terms, dot_products
 from itm_harness.methods.encoders.pooling import GPOPooling
 from itm_harness.methods.encoders.regions import RegionProjection
 from itm_harness.methods.encoders.text_encoders import text_encoder, valid_positions
 from itm_harness.methods.errors import MethodError
-from itm_harness.methods.graphs.codings import TEMPERATURE as CODING_TEMPERATURE
-from itm_harness.methods.graphs.codings import CodingName, CodingPooling, FragmentSimilarity
+from itm_harness.methods.graphs.codings import FragmentSimilarity
 from itm_harness.methods.graphs.graph_attention import EntityGraphs, GraphAttention
-from itm_harness.methods.losses.contrastive import MARGIN as SPECIFICITY_MARGIN
-from itm_harness.methods.losses.contrastive import TEMPERATURE, joint_contrastive_loss, specificity_loss
-from itm_harness.methods.losses.hinge import MARGIN, diagonal, hinge_loss, same_image
+from itm_harness.methods.losses.contrastive import joint_contrastive_loss, specificity_loss
+from itm_harness.methods.losses.hinge import diagonal, hinge_loss, same_image
 from itm_harness.methods.losses.triplet import Choice, draw_negatives, triplet_loss
 from itm_harness.methods.official import TEXT_TENSORS, Official, Tensors, region_tensors, region_values, text_values
 from itm_harness.methods.parts.encoded import Encoded, Ragged
 from itm_harness.methods.parts.normalise import l2norm
+from itm_harness.methods.recipes.vssr import VSSRConfig, VSSRDescription
 from itm_harness.methods.registry import register
 
-ENTITY_MARGIN = 0.05  # in force in the released code, whatever it is given
 CUTOFFS = {"f30k": 1.7, "coco": 1.9}  # fixed per data set in the released code
 PAIR_LOSSES = {"trip": "trip", "vse": "hinge"}  # the released option loss_type
-VECTORS = {  # switch: the field of a width and its sidecar
-    "descriptions": ("description_dim", "factual_descriptions"),
-    "caption_vectors": ("caption_dim", "factual_captions"),
-    "entities": ("entity_dim", "factual_entities"),
-}
-
-
-class VSSRConfig(MethodConfig):
-    """Sizes, losses, and one switch per row of the ablations.
-
-    embed_size: d. description_dim, caption_dim, entity_dim: widths of the vectors; None = as in the data.
-    descriptions, caption_vectors: add the description's vector to the image, the caption's to the text. entities: the
-    entity branch (off: no second score, and captions alone in the losses). graph_attention: entities attend to those
-    that they are related to (off, ours: each is projected alone). heads, graph_dropout: of that attention.
-    pair_loss: of image and caption, trip or hinge (as in HREM), or none. entity_hinge, contrastive, specificity: the
-    other losses. cutoff: trip draws no negative at this distance or beyond. margin: of the hinge.
-    entity_margin, specificity_margin, temperature: of the other three.
-    score: pairwise, or gallery_softmax as released: a softmax over all captions of the gallery. entity_share: of the
-    entity term in the score. coding, coding_pooling (ours): similarity of single regions and entities in place of
-    embeddings, in that term and in the entity hinge. coding_temperature: of vsa. pooling_temperature: of softmax, lse.
-    bert_lr_factor, graph_lr_factor: learning rates relative to the rest.
-    """
-
-    embed_size: int = 1024
-    description_dim: int | None = None
-    caption_dim: int | None = None
-    entity_dim: int | None = None
-    descriptions: bool = True
-    caption_vectors: bool = True
-    entities: bool = True
-    graph_attention: bool = True
-    heads: int = Field(16, ge=1)
-    graph_dropout: float = Field(0.05, ge=0, lt=1)
-    pair_loss: Literal["trip", "hinge", "none"] = "trip"
-    entity_hinge: bool = True
-    contrastive: bool = True
-    specificity: bool = True
-    cutoff: float = Field(1.7, gt=0)
-    margin: float = MARGIN
-    entity_margin: float = ENTITY_MARGIN
-    specificity_margin: float = SPECIFICITY_MARGIN
-    temperature: float = Field(TEMPERATURE, gt=0)
-    score: Literal["pairwise", "gallery_softmax"] = "pairwise"
-    entity_share: float = Field(0.25, ge=0, le=1)
-    coding: CodingName | None = None
-    coding_pooling: CodingPooling = "max"
-    coding_temperature: float = Field(CODING_TEMPERATURE, gt=0)
-    pooling_temperature: float = Field(CODING_TEMPERATURE, gt=0)
-    bert_lr_factor: float = 0.05
-    graph_lr_factor: float = 0.04
-
-    def widths(self) -> dict[str, str]:
-        """Field of a width -> the sidecar that has it, for what is switched on."""
-        return dict(names for switch, names in VECTORS.items() if getattr(self, switch))
-
-    def fragment_similarity(self) -> FragmentSimilarity | None:
-        """What compares regions with entities, None where embeddings are compared."""
-        if self.coding is None:
-            return None
-        return FragmentSimilarity(self.coding, self.coding_pooling, self.coding_temperature, self.pooling_temperature)
 
 
 def _configure(tensors: Tensors, options: dict[str, Any], config: VSSRConfig) -> dict[str, Any]:
@@ -135,17 +72,13 @@ OFFICIAL = Official(
 
 
 @register("vssr")
-class VSSR(Method):
+class VSSR(VSSRDescription, Method):
     """Image and caption as in GPO, each with a sentence vector added; the caption's entities through their graph.
 
-    Phase max_violation: until it begins hinge losses sum over all negatives, from then on they take the hardest.
     choose: how `trip` picks its negatives.
     """
 
-    Config = VSSRConfig
     official = OFFICIAL
-    phases = ("max_violation",)
-    extra_pretraining = True
     released_selection = "last"
 
     def __init__(self, config: VSSRConfig) -> None:
@@ -161,13 +94,8 @@ class VSSR(Method):
         self.caption = nn.Linear(config.caption_dim, d) if config.caption_vectors else None
         heads = config.heads if config.graph_attention else None
         self.graph = GraphAttention(config.entity_dim, d, heads, config.graph_dropout) if config.entities else None
-        self.fragments = config.fragment_similarity()
+        self.fragments = _fragment_similarity(config)
         self.entity_pool = GPOPooling() if config.entities and self.fragments is None else None
-
-    @property
-    def scope(self) -> Literal["pair", "gallery"]:
-        """gallery where the score is normalised over all captions."""
-        return "gallery" if self.config.score == "gallery_softmax" else "pair"
 
     @classmethod
     def sized(cls, config: VSSRConfig, data: DataSizes) -> VSSRConfig:
@@ -175,14 +103,6 @@ class VSSR(Method):
         config = super().sized(config, data)
         missing = {field: sidecar for field, sidecar in config.widths().items() if getattr(config, field) is None}
         return config.model_copy(update={field: data.size_of(sidecar) for field, sidecar in missing.items()})
-
-    def inputs(self) -> Inputs:
-        """Regions, captions, and the vectors of what is switched on."""
-        config, sidecars = self.config, self.config.widths().values()
-        relations = ["factual_relations"] if config.entities and config.graph_attention else []
-        image = tuple(name for name in sidecars if name == "factual_descriptions")
-        text = tuple(name for name in sidecars if name not in image)
-        return Inputs(text=config.text.inputs(), image_sidecars=image, text_sidecars=(*text, *relations))
 
     def image_sides(self, images: ImageBatch) -> tuple[Tensor, Tensor]:
         """Embeddings (B, d), and regions before pooling (B, N, d)."""
@@ -298,6 +218,15 @@ class VSSR(Method):
             Group("image", _parameters(self.regions, self.image_pool, self.description)),
         ]
         return [group for group in groups if group.parameters]
+
+
+def _fragment_similarity(config: VSSRConfig) -> FragmentSimilarity | None:
+    """What compares regions with entities, None where embeddings are compared."""
+    if config.coding is None:
+        return None
+    return FragmentSimilarity(
+        config.coding, config.coding_pooling, config.coding_temperature, config.pooling_temperature
+    )
 
 
 def _with_vector(embedding: Tensor, layer: nn.Linear | None, sidecars: dict[str, Tensor], name: str) -> Tensor:

@@ -137,7 +137,7 @@ class AblationSet(Part):
         overrides = {**common, **row.changes(dataset)}
         entry = find_method(self.method, row.variant)
         variant = resolve_entry(entry, dataset, row.variant, overrides).variant
-        members = entry.method.ensembles.get(variant)
+        members = entry.description.ensembles.get(variant)
         if members is None:
             return self._values(variant, dataset, overrides)
         return {member: self._values(member, dataset, overrides) for member in members}

@@ -22,7 +22,7 @@ def _methods() -> Listing:
     return [
         {
             "method": e.name,
-            "variants": list(e.method.variants),
+            "variants": list(e.description.variants),
             "what it is": _first_sentence(e.file.read_text(encoding="utf-8")),
         }
         for e in entries

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
-from functools import cache
 from pathlib import Path
 
 from itm_harness.benchmarks.common.atomic import write_whole
@@ -15,8 +15,7 @@ from itm_harness.benchmarks.leaderboard.published import read_published
 from itm_harness.benchmarks.leaderboard.rows import Run, make_runs
 from itm_harness.benchmarks.leaderboard.tables import Page
 from itm_harness.benchmarks.records.code_hash import method_code_hash
-from itm_harness.benchmarks.records.schema import Details
-from itm_harness.benchmarks.records.store import scan_records
+from itm_harness.benchmarks.records.store import each_record
 from itm_harness.datasets.spec import nearest
 from itm_harness.methods.registry import SHIPPED, find_method
 
@@ -43,25 +42,24 @@ def read_page(*results_dirs: Path) -> tuple[Page, list[str]]:
 
     Raises RunError where all folders are missing.
     """
-    runs, _, damaged = read_runs(*results_dirs)
+    runs, damaged = read_runs(*results_dirs)
     page, conflicts = make_page(runs, read_published(), read_eccv())
     return page, damaged + conflicts
 
 
-def read_runs(*results_dirs: Path) -> tuple[list[Run], dict[str, dict[str, Details]], list[str]]:
-    """The runs that may be shown, the details of every record by its id, and a sentence for each damaged record.
+def read_runs(*results_dirs: Path) -> tuple[list[Run], list[str]]:
+    """The runs that may be shown, and a sentence for each damaged record.
 
-    Raises RunError where all folders are missing.
+    Ranked lists are not kept: a record at a time is read. Raises RunError where all folders are missing.
     """
-    found, damaged = scan_records(*results_dirs)
-    hash_of = cache(current_code_hash)
-    details = {record.id: details for record, details in found}
-    runs = make_runs(
-        [record for record, _ in found],
-        details_of=lambda record: details[record.id],
-        current_hash_of=lambda record: hash_of(record.method, record.variant),
-    )
-    return runs, details, damaged
+    damaged: list[str] = []
+    found = each_record(results_dirs, damaged)
+    return make_runs((record, details, _link(file, results_dirs[0])) for file, record, details in found), damaged
+
+
+def _link(file: Path, page_dir: Path) -> str:
+    """A record's file as a link from a page."""
+    return Path(os.path.relpath(file, page_dir)).as_posix()
 
 
 def _renderer(name: str) -> tuple[str, Callable]:
@@ -92,6 +90,6 @@ def _shipped_files(method: str, variant: str) -> tuple[Path, ...] | None:
     if method not in SHIPPED:
         return None
     entry = find_method(method, variant)
-    if entry.host is not None and variant not in entry.method.variants:  # on a host of a user's own
+    if entry.host is not None and variant not in entry.description.variants:  # on a host of a user's own
         return None
     return entry.files

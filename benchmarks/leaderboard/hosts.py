@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from itm_harness.benchmarks.analysis.statistics import Comparison, compare, holm
+from itm_harness.benchmarks.analysis.evidence import Comparison, compare, holm
 from itm_harness.benchmarks.leaderboard.rows import Row, short
 from itm_harness.benchmarks.leaderboard.tables import System
 from itm_harness.benchmarks.records.schema import Record
-from itm_harness.methods.base import MethodConfig
+from itm_harness.methods.config import MethodConfig
 from itm_harness.methods.recipe import ENGINE_SECTIONS, flatten
 
 # A method -> the host it extends, by (method, variant). VSD's hosts are named by its variants: gpo-star is on GPO.
@@ -47,11 +48,14 @@ def hosts_of(record: Record) -> list[System]:
     return HOSTS.get(record.method, [])
 
 
-def against_hosts(rows: list[Row]) -> tuple[list[AgainstHost], list[str]]:
-    """Every row with a host against the host's row that is most alike; and a sentence where there is none."""
-    pairs = [(row, system, _host_row(row, system, rows)) for row in rows for system in hosts_of(row.first)]
+def against_hosts(extended: Sequence[Row], rows: Sequence[Row]) -> tuple[list[AgainstHost], list[str]]:
+    """Every row with a host against the host's row that is most alike; and a sentence where there is none.
+
+    extended: whose hosts are looked for. rows: all of the benchmark, hosts with overrides among them.
+    """
+    pairs = [(row, system, _host_row(row, system, rows)) for row in extended for system in hosts_of(row.first)]
     found = [(row, host) for row, _, host in pairs if host is not None]
-    compared = [compare(row.scores[:, None], host.scores[:, None])[0] for row, host in found]
+    compared = [compare(row.sample, host.sample) for row, host in found]
     adjusted = holm(np.array([c.p for c in compared]))
     results = [
         AgainstHost(row, host, c, float(p), ", ".join(differing_values(row.first, host.first)))
@@ -60,7 +64,7 @@ def against_hosts(rows: list[Row]) -> tuple[list[AgainstHost], list[str]]:
     return results, _without_host(pairs)
 
 
-def _host_row(row: Row, system: System, rows: list[Row]) -> Row | None:
+def _host_row(row: Row, system: System, rows: Sequence[Row]) -> Row | None:
     """The host's row with the same kind of score whose recipe is most alike; of equals, the one as it comes."""
 
     def fits(other: Row) -> bool:

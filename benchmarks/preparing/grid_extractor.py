@@ -18,7 +18,8 @@ from itm_harness.benchmarks.preparing.weight_revisions import backbone_revision,
 from itm_harness.datasets.batch import Pixels
 from itm_harness.datasets.pictures.batch_size import BatchSize
 from itm_harness.datasets.pictures.pixels import PixelReader
-from itm_harness.methods.encoders.backbones import OPEN_CLIP, TIMM, Backbone, backbone, label
+from itm_harness.methods.encoders.backbone_names import OPEN_CLIP, TIMM, label
+from itm_harness.methods.encoders.backbones import Backbone, backbone
 from itm_harness.methods.encoders.weights import Asked
 
 BATCH = BatchSize(cpu=32, gpu=256)  # pictures at a time

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from itm_harness.datasets.pictures.model_files import cached_revision, revision, within_reach
-from itm_harness.methods.encoders.backbones import OPEN_CLIP, PRETRAINED, TIMM
+from itm_harness.methods.encoders.backbone_names import OPEN_CLIP, PRETRAINED, TIMM
 from itm_harness.methods.encoders.clip_weights import HUB_FILES, import_open_clip
 
 TIMM_FILES = ("model.safetensors", "pytorch_model.bin")

@@ -8,11 +8,14 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
-
-import torch
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from itm_harness.benchmarks.records.code_hash import ROOT
 from itm_harness.benchmarks.records.schema import Hardware, Memory, Revision
+
+if TYPE_CHECKING:
+    import torch
 
 CODE = ("harness.py", "methods", "datasets", "benchmarks")
 LIBRARIES = ("torch", "transformers", "accelerate", "numpy")
@@ -51,8 +54,15 @@ def _version(distribution: str) -> str:
 
 def hardware(device: torch.device, processes: int = 1) -> Hardware:
     """What a run on `device` runs on. Models of parts only: no host names."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
+    name = _cuda().get_device_name(device) if device.type == "cuda" else device.type.upper()
     return Hardware(device=name, cpu=_processor(), cores=available_cores(), processes=processes)
+
+
+def _cuda() -> ModuleType:
+    """torch.cuda, which is loaded already where there is a device to ask about."""
+    import torch
+
+    return torch.cuda
 
 
 def available_cores() -> int:
@@ -75,4 +85,4 @@ def peak_memory(device: torch.device) -> Memory:
 
     unit = 1 if sys.platform == "darwin" else 1024
     host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return Memory(host=host, device=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None)
+    return Memory(host=host, device=_cuda().max_memory_allocated(device) if device.type == "cuda" else None)

@@ -14,7 +14,7 @@ def inputs_by_method(dataset: str = "f30k") -> dict[str, Inputs]:
     """
     found = {}
     for name in method_names():
-        kind = find_method(name).method
+        kind = find_method(name).description
         for variant in kind.variants or (None,):
             label = name if variant in (None, *kind.variants[:1]) else f"{name} {variant}"
             members = kind.ensembles.get(variant, (variant,))
@@ -24,7 +24,7 @@ def inputs_by_method(dataset: str = "f30k") -> dict[str, Inputs]:
 
 def _inputs(method: str, variant: str | None, dataset: str) -> Inputs:
     entry = find_method(method, variant)
-    return entry.method.bare(resolve_entry(entry, dataset, variant).config).inputs()
+    return entry.description.bare(resolve_entry(entry, dataset, variant).config).inputs()
 
 
 def _together(members: list[Inputs]) -> Inputs:

@@ -131,9 +131,8 @@ class Job:
 
     @property
     def trains(self) -> bool:
-        """Is there anything to train? A method may deny it for its configuration in a classmethod `trains`."""
-        trains = getattr(self.kind, "trains", None)
-        return trains is None or trains(self.recipe.config)
+        """Is there anything to train?"""
+        return self.kind.trains(self.recipe.config)
 
     @property
     def selection(self) -> Literal["dev", "last", "none"]:

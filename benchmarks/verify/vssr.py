@@ -13,6 +13,7 @@ from itm_harness.benchmarks.verify.models import CAPTIONS_PER_IMAGE, Model, in_p
 from itm_harness.benchmarks.verify.probes import probe
 from itm_harness.datasets.batch import Batch, ImageBatch, TextBatch
 from itm_harness.methods.base import Progress, Terms, dot_products
+from itm_harness.methods.defaults import MARGIN
 from itm_harness.methods.encoders.text_encoders import valid_positions
 from itm_harness.methods.graphs.codings import MASKED, coded, pooled
 from itm_harness.methods.losses.contrastive import (
@@ -24,7 +25,7 @@ from itm_harness.methods.losses.contrastive import (
     row_losses,
     specificity_loss,
 )
-from itm_harness.methods.losses.hinge import MARGIN, diagonal, hinge_loss, same_image
+from itm_harness.methods.losses.hinge import diagonal, hinge_loss, same_image
 from itm_harness.methods.losses.triplet import largest_weights, triplet_loss
 from itm_harness.methods.parts.encoded import Encoded
 from itm_harness.methods.parts.normalise import l2norm

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from itm_harness.methods.encoders.backbone_names import OPEN_CLIP, PRETRAINED, TIMM
 from itm_harness.methods.encoders.clip_weights import load_clip
 from itm_harness.methods.encoders.weights import Asked, fill, find_weights, read_weights
 from itm_harness.methods.errors import MethodError
 from itm_harness.methods.parts.batch_norm import over_whole_batch
 from itm_harness.methods.spelling import nearest
 
-PRETRAINED = "pretrained"  # weights: timm's own
-TIMM, OPEN_CLIP = "timm:", "open_clip:"
 RECIPE = Asked("--set grid.backbone=", "--set grid.weights=")
 WIDTH = 2048  # of the last stage of ResNets with bottlenecks
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard deviation of red, green, blue in 0..1
@@ -264,10 +262,3 @@ def _published(name: str) -> str:
     with torch.device("meta"):  # counted without memory
         numbers = sum(values.numel() for values in timm.create_model(name.split(".")[0]).parameters())
     return f" (about {4 * numbers / 1e6:,.0f} MB, {place})"
-
-
-def label(name: str, weights: str | None) -> str:
-    """A backbone as tables show it."""
-    if weights is None:
-        return f"{name}, no pretrained weights"
-    return name if weights == PRETRAINED else f"{name}, {Path(weights).name}"

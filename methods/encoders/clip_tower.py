@@ -3,39 +3,18 @@
 from __future__ import annotations
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from itm_harness.datasets.batch import Pixels
+from itm_harness.methods.config import TowerConfig
 from itm_harness.methods.encoders.clip_weights import RECIPE, import_open_clip, known_model, load_clip
 from itm_harness.methods.errors import MethodError
 
 
-class TowerConfig(BaseModel):
-    """The open_clip model that is fine-tuned.
-
-    model: its name there, or path/to/config.json; None = vectors are read instead. weights: their name in the hub, or a
-    file. side: of its pictures, in pixels. squash: pictures are resized whatever their proportions, as SigLIP does;
-    else their largest square is. crop: training shows a part whose sides are a random share in [crop, 1] of that.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    model: str | None = None
-    weights: str = "laion2b_s34b_b79k"
-    side: int = Field(224, ge=1)
-    squash: bool = False
-    crop: float = Field(0.9, gt=0, le=1)
-
-    def pixels(self) -> Pixels:
-        """The pictures that the model reads."""
-        return Pixels(self.side, square=not self.squash, crop=self.crop, bicubic=True)
-
-    def width(self) -> int:
-        """Numbers of the model's vectors."""
-        open_clip = import_open_clip()
-        return open_clip.get_model_config(known_model(open_clip, self.model, RECIPE))["embed_dim"]
+def tower_width(config: TowerConfig) -> int:
+    """Numbers of the model's vectors."""
+    open_clip = import_open_clip()
+    return open_clip.get_model_config(known_model(open_clip, config.model, RECIPE))["embed_dim"]
 
 
 class CLIPTower(nn.Module):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from itm_harness.methods.config import Fusion
 from itm_harness.methods.encoders.attention_pooling import AttentionPooling
 from itm_harness.methods.encoders.fragments import FragmentEncoder
 from itm_harness.methods.encoders.text_encoders import valid_positions
 from itm_harness.methods.errors import MethodError
 from itm_harness.methods.parts.normalise import l2norm
-
-Fusion = Literal["gate", "sum"]
 
 
 class Side(NamedTuple):

@@ -9,19 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from itm_harness.methods.config import PoolingName
 from itm_harness.methods.encoders.gru import mean_over_prefixes
 from itm_harness.methods.encoders.text_encoders import valid_positions
 from itm_harness.methods.parts.gather import lowest_so_far
 from itm_harness.methods.parts.precision import at_least_float32
 
 PADDED = -10000.0
-
-PoolingName = Literal["gpo", "mean", "max", "kmax", "cls"]
 
 
 def pooling(name: PoolingName, k: int = 1) -> GPOPooling | FixedPooling:

@@ -6,35 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from itm_harness.datasets.batch import WordPieces, Words
+from itm_harness.methods.config import TextConfig
 from itm_harness.methods.encoders.gru import mean_of_directions
 from itm_harness.methods.errors import MethodError
-
-
-class TextConfig(BaseModel):
-    """Which text encoder.
-
-    bert: a BERT's folder or hub name; None = the BiGRU. bert_sizes: transformers' BertConfig values; the BERT is then
-    built in these sizes and untrained, for checkpoints that bring its weights along.
-    word_dim: width of the BiGRU's word embeddings. min_count: how often a training caption must hold a word of the
-    vocabulary. mask_token: append `<mask>` to it. vocabulary_size: None = as in the data.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    bert: str | None = None
-    bert_sizes: dict[str, Any] | None = None
-    word_dim: int = 300
-    min_count: int = 4
-    mask_token: bool = True
-    vocabulary_size: int | None = None
-
-    def inputs(self) -> WordPieces | Words:
-        """The word ids that the encoder reads."""
-        return WordPieces(self.bert) if self.bert else Words(self.min_count, self.mask_token)
 
 
 class BertEncoder(nn.Module):

@@ -7,22 +7,19 @@ outside autocast.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from itm_harness.methods.config import CodingName, CodingPooling
+from itm_harness.methods.defaults import CODING_TEMPERATURE
 from itm_harness.methods.encoders.text_encoders import valid_positions
 from itm_harness.methods.parts.encoded import Ragged
 
-TEMPERATURE = 0.1
 MASKED = -1.0  # what a coding holds at padded slots
 NORM_EPSILON = 1e-8
 
 PRODUCTS = 2**24  # of fragments that are held at once, at most
-
-CodingName = Literal["vha", "tha", "vsa"]
-CodingPooling = Literal["max", "mean", "sum", "softmax", "lse"]
 
 
 @dataclass(frozen=True)
@@ -31,8 +28,8 @@ class FragmentSimilarity:
 
     coding: CodingName
     pooling: CodingPooling = "max"
-    coding_temperature: float = TEMPERATURE
-    pooling_temperature: float = TEMPERATURE
+    coding_temperature: float = CODING_TEMPERATURE
+    pooling_temperature: float = CODING_TEMPERATURE
 
     def __call__(self, regions: Tensor, words: Tensor, region_lengths: Tensor, word_lengths: Tensor) -> Tensor:
         """(I, N, d) and (T, L, d), l2-normalised, with (I,) and (T,) lengths of at least 1 -> (I, T) in float32."""
@@ -58,7 +55,7 @@ def coded(
     region_valid: Tensor,
     word_valid: Tensor,
     coding: CodingName,
-    temperature: float = TEMPERATURE,
+    temperature: float = CODING_TEMPERATURE,
 ) -> tuple[Tensor, Tensor]:
     """Codes of every image with every caption, (I, T, K), −1 at padded slots, and which are valid, (I or 1, T or 1, K).
 
@@ -90,7 +87,7 @@ def _attended(products: Tensor, words: Tensor, word_valid: Tensor, temperature: 
     return (attention * products).sum(dim=3) * squared.clamp(min=NORM_EPSILON**2).rsqrt()
 
 
-def pooled(codes: Tensor, valid: Tensor, pooling: CodingPooling, temperature: float = TEMPERATURE) -> Tensor:
+def pooled(codes: Tensor, valid: Tensor, pooling: CodingPooling, temperature: float = CODING_TEMPERATURE) -> Tensor:
     """One similarity per pair, (I, T), over the valid codes.
 
     codes: (I, T, K), valid: broadcastable to it. temperature: of softmax and lse; lse, the logarithm of the sum of

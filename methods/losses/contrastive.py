@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-TEMPERATURE = 0.01
-MARGIN = 0.15
+from itm_harness.methods.defaults import CONTRASTIVE_TEMPERATURE, SPECIFICITY_MARGIN
+
 IMAGE_EPSILON, CANDIDATE_EPSILON = 1e-9, 1e-6  # beside the denominators, as released
 
 
 def joint_contrastive_loss(
-    image: Tensor, text: Tensor, entities: Tensor, owner: Tensor, temperature: float = TEMPERATURE
+    image: Tensor, text: Tensor, entities: Tensor, owner: Tensor, temperature: float = CONTRASTIVE_TEMPERATURE
 ) -> Tensor:
     """Supervised contrastive loss of images with captions and entities together, both directions added: a scalar.
 
@@ -50,7 +50,9 @@ def positive_losses(logits: Tensor, positives: Tensor, epsilon: float) -> Tensor
     return (exponentials + negatives + epsilon).log() - shifted
 
 
-def specificity_loss(image: Tensor, text: Tensor, entities: Tensor, owner: Tensor, margin: float = MARGIN) -> Tensor:
+def specificity_loss(
+    image: Tensor, text: Tensor, entities: Tensor, owner: Tensor, margin: float = SPECIFICITY_MARGIN
+) -> Tensor:
     """An image is closer to its caption than to each of that caption's entities, by `margin`: the mean of what lacks.
 
     Arguments as of `joint_contrastive_loss`. NaN where there is no entity, as released: the engine skips such a step.

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-MARGIN = 0.2
+from itm_harness.methods.defaults import MARGIN
 
 
 def hinge_loss(similarity: Tensor, positives: Tensor, margin: float = MARGIN, hardest: bool = True) -> Tensor:

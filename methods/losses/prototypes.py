@@ -12,13 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from itm_harness.methods.defaults import SINKHORN_ITERATIONS
 from itm_harness.methods.errors import MethodError
-
-ITERATIONS = 3
 
 
 @torch.no_grad()
-def sinkhorn(scores: Tensor, epsilon: float, iterations: int = ITERATIONS) -> Tensor:
+def sinkhorn(scores: Tensor, epsilon: float, iterations: int = SINKHORN_ITERATIONS) -> Tensor:
     """Assignments of samples to prototypes that use every prototype equally. scores: (B, K). Returns (B, K), rows sum
     to 1.
 
@@ -34,7 +33,12 @@ def sinkhorn(scores: Tensor, epsilon: float, iterations: int = ITERATIONS) -> Te
 
 
 def swapped_prediction(
-    image: Tensor, text: Tensor, prototypes: Tensor, epsilon: float, temperature: float, iterations: int = ITERATIONS
+    image: Tensor,
+    text: Tensor,
+    prototypes: Tensor,
+    epsilon: float,
+    temperature: float,
+    iterations: int = SINKHORN_ITERATIONS,
 ) -> Tensor:
     """Each modality predicts the other's assignments: a scalar, the sum of both directions' means over the batch.
 

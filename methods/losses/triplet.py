@@ -13,7 +13,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from itm_harness.methods.losses.hinge import MARGIN
+from itm_harness.methods.defaults import MARGIN
 
 Choice = Callable[[Tensor], Tensor]
 

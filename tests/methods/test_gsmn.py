@@ -10,9 +10,10 @@ from itm_harness.datasets.batch import Batch, ImageBatch, TextBatch, WordPieces,
 from itm_harness.methods import gsmn
 from itm_harness.methods.base import Progress
 from itm_harness.methods.errors import MethodError
-from itm_harness.methods.gsmn import GSMN, GSMNConfig, StanfordWords
+from itm_harness.methods.gsmn import GSMN, GSMNConfig
 from itm_harness.methods.parts.encoded import Encoded, Ragged
 from itm_harness.methods.recipe import resolve
+from itm_harness.methods.recipes.gsmn import StanfordWords
 from itm_harness.methods.registry import find_method
 
 REGION_DIM, VOCABULARY = 10, 30

@@ -7,7 +7,8 @@ from safetensors.torch import save_file
 from torchvision.models.resnet import Bottleneck, ResNet
 
 from itm_harness.methods.encoders import backbones
-from itm_harness.methods.encoders.backbones import NUMBERED, Shipped, backbone, label
+from itm_harness.methods.encoders.backbone_names import label
+from itm_harness.methods.encoders.backbones import NUMBERED, Shipped, backbone
 from itm_harness.methods.errors import MethodError
 
 SMALL = {

@@ -18,7 +18,7 @@ from itm_harness.datasets.split import open_split
 from itm_harness.datasets.text.tokens import CLIPTokenizer
 from itm_harness.methods.base import Progress
 from itm_harness.methods.clip import CLIP, CLIPConfig
-from itm_harness.methods.encoders.clip_tower import TowerConfig
+from itm_harness.methods.encoders.clip_tower import TowerConfig, tower_width
 from itm_harness.methods.errors import MethodError
 from itm_tests.trees import write_f30k, write_pictures
 
@@ -94,7 +94,7 @@ def test_what_is_read_and_shown(config):
     assert (inputs.regions, inputs.image_sidecars) == (False, ())
     assert inputs.pixels == Pixels(32, square=True, crop=0.9, bicubic=True)
     assert CLIP.features_label(config, "BUTD region") == "pictures, CLIP tiny-clip"
-    assert config.tower.width() == 24
+    assert tower_width(config.tower) == 24
     assert isinstance(inputs, Inputs)
 
 
