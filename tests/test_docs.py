@@ -40,13 +40,14 @@ def commands(line: str) -> list[list[str]]:
 
 
 def parse(words: list[str]) -> None:
-    """Parse a command and its options as the command line does, without running it. Raises a usage error."""
+    """Parse a command and its options as the command line does, without running it. Raises a usage error.
+
+    A command that is named without options, and one with --help, need not be complete.
+    """
     command, name = get_command(app), "itm"
-    while words and hasattr(command, "resolve_command"):
-        if words[0] == "--help":
-            return
+    while words and words[0] != "--help" and hasattr(command, "resolve_command"):
         name, command, words = command.resolve_command(command.make_context(name, list(words)), words)
-    if "--help" not in words and not hasattr(command, "resolve_command"):
+    if words and "--help" not in words:
         command.make_context(name, list(words))
 
 
