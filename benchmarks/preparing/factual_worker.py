@@ -1,7 +1,7 @@
 """FactualSceneGraph in a process of its own: a JSON line in, a JSON line out.
 
 The harness hands this source to a Python that may be another environment's and does not see the checkout, whose
-package `datasets` would stand in the way of the library of that name. So nothing of the harness is imported here.
+folder `datasets` would stand in the way of the library of that name. So nothing of the harness is imported here.
 """
 
 import json

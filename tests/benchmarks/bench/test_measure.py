@@ -27,7 +27,6 @@ from itm_harness.datasets.augment import Augmentation
 from itm_harness.datasets.batch import Inputs, WordPieces
 from itm_harness.datasets.draws import Draws
 from itm_harness.methods.registry import find_method, method_names
-from itm_tests.places import ROOT
 
 NOT_NEEDED = ("typer", "rich", "pandas", "accelerate", "nltk", "tabulate", "open_clip", "jinja2")
 ALL = Inputs(text=WordPieces("bert-base-uncased"), image_sidecars=("boxes",), text_sidecars=("factual_entities",))
@@ -239,9 +238,7 @@ def test_it_runs_where_few_packages_are_installed(tmp_path):
         "runpy.run_module('itm_harness.benchmarks.bench', run_name='__main__', alter_sys=True)"
     )
     arguments = ["--method", "clip", "--steps", "1", "--images", "4", "--output", str(tmp_path)]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (path,) = (tmp_path / "bench").iterdir()
     assert json.loads(path.read_text())["method"] == "clip"

@@ -1,6 +1,5 @@
 """Every product on demo's pictures with tiny models: killed anywhere and resumed, prepared twice, the same bytes."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -20,7 +19,6 @@ from itm_harness.datasets.demo.write import write_demo
 from itm_harness.datasets.precomp import open_dataset
 from itm_harness.datasets.split import open_split
 from itm_tests.models import save_tiny_spacy
-from itm_tests.places import ROOT
 
 SIZES = {"train": 5, "dev": 2, "test": 3}
 READ = {  # of what is made, by the methods that read it
@@ -128,7 +126,7 @@ prepare(options, Console())
 
 def test_a_process_that_is_killed_leaves_what_the_next_one_goes_on_with(data, tmp_path, monkeypatch, quiet):
     command = [sys.executable, "-c", KILLED, str(data), str(tmp_path / "parts")]
-    killed = subprocess.run(command, cwd=ROOT, env=dict(os.environ), capture_output=True, check=False)
+    killed = subprocess.run(command, capture_output=True, check=False)
     assert killed.returncode == -signal.SIGKILL
     monkeypatch.setattr(RuleParser, "step", 3)
     for place in ("parts", "whole"):

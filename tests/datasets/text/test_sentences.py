@@ -20,7 +20,6 @@ from itm_harness.datasets.text.sentences import (
     EmbeddedEncoder,
     directions,
 )
-from itm_tests.places import ROOT
 
 TRAIN = [
     "A black dog is running in the snow .",
@@ -144,7 +143,7 @@ def test_another_process_gives_the_same_bits(encoder):
     expected = f"{encoder.state} {hashlib.sha256(encoder.encode(TRAIN).tobytes()).hexdigest()}"
     for seed in ("1", "2"):
         done = subprocess.run(
-            [sys.executable, "-c", program, *TRAIN], cwd=ROOT, capture_output=True, text=True, check=True,
+            [sys.executable, "-c", program, *TRAIN], capture_output=True, text=True, check=True,
             env={**os.environ, "PYTHONHASHSEED": seed},
         )  # fmt: skip
         assert done.stdout.strip() == expected

@@ -1,6 +1,6 @@
 """Kills runs with SIGKILL at random moments and resumes them; two processes in one folder; disks that are full.
 
-    python -m itm_tests.trust.kills --kills 50 --caches 5 --disks 10
+    PYTHONPATH=tests/support python -m itm_tests.trust.kills --kills 50 --caches 5 --disks 10
 
 Half of the moments are any, the others those at which a file is being written: a checkpoint, the selected model, a
 record. After every kill, whatever bears its final name must be readable; every run that comes to its end must equal an
