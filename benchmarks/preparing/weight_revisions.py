@@ -18,27 +18,28 @@ def clip_revision(model: str, weights: str) -> str:
     """Of open_clip's weights: a name, or a file; "" where they do not lie in the hub's cache."""
     if Path(weights).is_file():
         return revision(Path(weights).absolute().parent)
-    return cached_revision(*_clip_place(model, weights))
+    return cached_revision(*clip_place(model, weights))
 
 
 def backbone_revision(name: str, weights: str | None) -> str:
     """Of a grid backbone's weights, as GPO's grid.backbone and grid.weights name them."""
     if weights is not None and Path(weights).expanduser().is_file():
         return revision(Path(weights).expanduser().absolute().parent)
-    return cached_revision(*_backbone_place(name, weights))
+    return cached_revision(*backbone_place(name, weights))
 
 
 def clip_within_reach(model: str, weights: str) -> AbstractContextManager[None]:
     """Within it open_clip's weights are looked for at once, with a network or without."""
-    return within_reach(*_clip_place(model, weights))
+    return within_reach(*clip_place(model, weights))
 
 
 def backbone_within_reach(name: str, weights: str | None) -> AbstractContextManager[None]:
     """The same for a grid backbone's."""
-    return within_reach(*_backbone_place(name, weights))
+    return within_reach(*backbone_place(name, weights))
 
 
-def _clip_place(model: str, weights: str) -> Place:
+def clip_place(model: str, weights: str) -> Place:
+    """Of open_clip's weights: where they lie in the hub; nowhere where they are a file."""
     if Path(weights).is_file():
         return NOWHERE
     known = import_open_clip().get_pretrained_cfg(model, weights) or {}
@@ -46,9 +47,10 @@ def _clip_place(model: str, weights: str) -> Place:
     return repository, (file,) if file else HUB_FILES
 
 
-def _backbone_place(name: str, weights: str | None) -> Place:
+def backbone_place(name: str, weights: str | None) -> Place:
+    """Of a grid backbone's weights; nowhere where they are a file, or none."""
     if weights is not None and name.startswith(OPEN_CLIP):
-        return _clip_place(name.removeprefix(OPEN_CLIP), weights)
+        return clip_place(name.removeprefix(OPEN_CLIP), weights)
     if weights != PRETRAINED or not name.startswith(TIMM):
         return NOWHERE
     try:

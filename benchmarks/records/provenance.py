@@ -8,7 +8,6 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from itm_harness.benchmarks.records.code_hash import ROOT
@@ -54,15 +53,16 @@ def _version(distribution: str) -> str:
 
 def hardware(device: torch.device, processes: int = 1) -> Hardware:
     """What a run on `device` runs on. Models of parts only: no host names."""
-    name = _cuda().get_device_name(device) if device.type == "cuda" else device.type.upper()
-    return Hardware(device=name, cpu=_processor(), cores=available_cores(), processes=processes)
+    import torch  # loaded already, where there is a device to ask about
 
-
-def _cuda() -> ModuleType:
-    """torch.cuda, which is loaded already where there is a device to ask about."""
-    import torch
-
-    return torch.cuda
+    return Hardware(
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper(),
+        cpu=_processor(),
+        cores=available_cores(),
+        processes=processes,
+        threads=torch.get_num_threads(),
+        instructions=torch.backends.cpu.get_cpu_capability(),
+    )
 
 
 def available_cores() -> int:
@@ -85,4 +85,8 @@ def peak_memory(device: torch.device) -> Memory:
 
     unit = 1 if sys.platform == "darwin" else 1024
     host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return Memory(host=host, device=_cuda().max_memory_allocated(device) if device.type == "cuda" else None)
+    if device.type != "cuda":
+        return Memory(host=host)
+    import torch  # loaded already, as above
+
+    return Memory(host=host, device=torch.cuda.max_memory_allocated(device))

@@ -19,6 +19,8 @@ SCHEMA_VERSION: Final = 1
 
 TOP = 10  # the best items kept per query
 
+JUDGED_BENCHMARK = "coco-5k"  # whose pairs were judged further: ECCV Caption, CxC
+
 LARGEST = 10_000_000  # queries of a benchmark: a record that claims more is damaged
 
 Flag = Literal[
@@ -48,6 +50,10 @@ def _sorted_once(flags: Any) -> Any:
 
 
 Plain = Annotated[dict[str, Any], BeforeValidator(_plain)]
+
+
+Recall = Annotated[float, Field(ge=0, le=100)]
+Recalls = tuple[Recall, Recall, Recall, Recall, Recall, Recall]
 
 
 class Part(BaseModel):
@@ -113,6 +119,7 @@ class Epoch(Part):
 
     epoch: int = Field(ge=0, description="its number, from 0")
     dev_rsum: float | None = Field(None, description="rsum over all dev images; None: not evaluated")
+    dev_recalls: Recalls | None = Field(None, description="i2t R@1, R@5, R@10, then t2i, in percent; None: not noted")
     loss: float | None = Field(None, description="mean total loss of its steps")
     lr: float | None = Field(None, ge=0, description="learning rate of the first parameter group")
     skipped: int = Field(0, ge=0, description="steps skipped because loss or gradient was not finite")
@@ -132,6 +139,8 @@ class Hardware(Part):
     cpu: str = Field(description="name of the processor")
     cores: int = Field(ge=1, description="processor cores that the run could use")
     processes: int = Field(1, ge=1, description="training processes")
+    threads: int | None = Field(None, ge=1, description="threads that computed, of each process; None: not noted")
+    instructions: str = Field("", description="the processor's instructions that the kernels used: AVX2, AVX512")
 
 
 class Memory(Part):
@@ -139,6 +148,13 @@ class Memory(Part):
 
     host: int = Field(ge=0, description="largest resident size of the main process, memory-mapped pages included")
     device: int | None = Field(None, ge=0, description="largest allocation on the GPU; None: there is none")
+
+
+class Checkpoint(Part):
+    """The trained model that was tested; it stays on the machine that trained it, or is published elsewhere."""
+
+    file: str = Field(min_length=1, description="its path below runs/")
+    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the file")
 
 
 class RunIdentity(Part):
@@ -166,6 +182,11 @@ class RunIdentity(Part):
         if (self.limit is not None) != ("limited" in self.flags):
             raise ValueError("a limit and the flag limited go together")
         return self
+
+    @property
+    def seeded(self) -> bool:
+        """Does a seed have a part in its numbers? Not where nothing was ever trained."""
+        return self.selection != "none" or "imported" in self.flags
 
     @property
     def group_key(self) -> str:
@@ -199,7 +220,7 @@ class Record(RunIdentity):
     recipe_sources: dict[str, str] = Field(default_factory=dict, description="dotted recipe key -> where it is from")
     code: Revision = Field(description="code revision")
     code_hash: str = Field(description="hash of the code that determines the numbers")
-    versions: dict[str, str] = Field(description="library -> version")
+    versions: dict[str, str] = Field(description="library, operating system, BLAS, CUDA, driver -> version")
     hardware: Hardware = Field(description="what it ran on")
     train_seconds: float | None = Field(None, ge=0, description="wall time of training with dev evaluation")
     total_seconds: float = Field(ge=0, description="wall time of the last command; all of it if never resumed")
@@ -215,10 +236,17 @@ class Record(RunIdentity):
     skipped_steps: int = Field(0, ge=0, description="steps skipped because loss or gradient was not finite")
     diverged: str | None = Field(None, description="why the run counts as diverged; None: it does not")
     data: dict[str, str] = Field(default_factory=dict, description="split and what was read -> hash of its content")
+    pretrained: dict[str, str] = Field(
+        default_factory=dict, description="recipe key and file of pre-trained weights that were read -> its SHA-256"
+    )
+    checkpoint: Checkpoint | None = Field(None, description="the trained model; None: not noted, or none of its own")
+    protocol: int | None = Field(None, ge=1, description="version of the protocol that measured; None: not noted")
     peak_memory: Memory = Field(description="peak memory")
     parameters: int = Field(ge=0, description="trained parameters of the model")
     created: AwareDatetime = Field(description="end of the run, UTC")
     command: str = Field("", description="the command that repeats it")
+    submitter: str = Field("", description="who contributed it; empty: not said")
+    fewer_seeds: str = Field("", description="why it was contributed with fewer than three seeds of its row")
 
     @property
     def made_by(self) -> str:

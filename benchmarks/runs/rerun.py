@@ -102,6 +102,8 @@ def rerun(options: RunOptions, first: Opened, accelerator: Accelerator, console:
 def compare_runs(first: Opened, second: Opened) -> Rerun:
     """What differs between a record and its repetition."""
     before, now = first.record.model_dump(mode="json"), second.record.model_dump(mode="json")
+    if not any(epoch.dev_recalls for epoch in first.record.history):  # a record that is older than they
+        now["history"] = [{**epoch, "dev_recalls": None} for epoch in now["history"]]
     differing = [
         f"{name}: {_short(old)} then, {_short(new)} now"
         for name in COMPARED
@@ -154,8 +156,17 @@ def reasons(first: Record, second: Record) -> list[str]:
         for name, version in first.versions.items()
         if second.versions.get(name) != version
     ]
+    found += [
+        f"the weights {name} are other ones"
+        for name, digest in first.pretrained.items()
+        if second.pretrained.get(name) != digest
+    ]
     before, now = first.hardware.model_dump(), second.hardware.model_dump()
-    found += [f"{name}: {before[name]} then, {now[name]} now" for name in before if before[name] != now[name]]
+    found += [
+        f"{name}: {value} then, {now[name]} now"
+        for name, value in before.items()
+        if value not in (now[name], None, "")  # nothing: an older record did not note it
+    ]
     if first.hardware.device != "CPU" and "--deterministic" not in shlex.split(first.command):
         found.append("on a GPU without --deterministic sums are in no fixed order")
     return found or ["nothing that records hold: a difference of the machine, or a fault worth a report"]

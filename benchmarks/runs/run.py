@@ -24,8 +24,10 @@ from itm_harness.benchmarks.protocol.judgements import with_judgements
 from itm_harness.benchmarks.protocol.pair_scores import Streamed, constant_scores, mean_of
 from itm_harness.benchmarks.protocol.scoring import benchmark_results
 from itm_harness.benchmarks.protocol.timed_scoring import Scored, score_split_timed
+from itm_harness.benchmarks.protocol.version import PROTOCOL_VERSION
 from itm_harness.benchmarks.records import provenance
-from itm_harness.benchmarks.records.schema import Details, Epoch, Record, RunIdentity
+from itm_harness.benchmarks.records.machine import system_versions
+from itm_harness.benchmarks.records.schema import Checkpoint, Details, Epoch, Record, RunIdentity
 from itm_harness.benchmarks.records.store import write_record
 from itm_harness.benchmarks.runs.feature_placement import place_features
 from itm_harness.benchmarks.runs.finished import (
@@ -38,6 +40,7 @@ from itm_harness.benchmarks.runs.finished import (
     run_folder,
 )
 from itm_harness.benchmarks.runs.job import Job, RunOptions, data_contents
+from itm_harness.benchmarks.runs.pretrained import file_hash, pretrained_hashes
 from itm_harness.benchmarks.runs.ready import Ready, require_equal_shares
 from itm_harness.benchmarks.runs.sidecar_files import sidecar_sources
 from itm_harness.benchmarks.training.checkpoint import BEST, load_model, read_about, save_model
@@ -198,12 +201,19 @@ def _test(
         "steps": state.step,
         "skipped_steps": state.skipped,
         "parameters": sum(p.numel() for group in method.parameter_groups() for p in group.parameters),
+        **(_weights(job, best) if accelerator.is_main_process else {}),
     }
     try:
         return _file(job, identity, scored.similarity, trained, began, accelerator, console)
     except NotFiniteError:
         trained["diverged"] = state.diverged or UNSCORED
         return _file(job, identity, constant_scores(scored.similarity), trained, began, accelerator, console)
+
+
+def _weights(job: Job, best: Path) -> dict[str, Any]:
+    """The fields of a record that tell which weights a training began with, and which it left. best: their file."""
+    trained = Checkpoint(file=f"{best.parent.name}/{best.name}", sha256=file_hash(best))
+    return {"pretrained": pretrained_hashes(job.config), "checkpoint": trained}
 
 
 def _file(
@@ -261,9 +271,10 @@ def measured(
         total_seconds=time.monotonic() - began,
         code=provenance.git_revision(),
         code_hash=code_hash,
-        versions=provenance.versions(),
+        versions=provenance.versions() | system_versions(accelerator.device),
         hardware=provenance.hardware(accelerator.device, accelerator.num_processes),
         peak_memory=provenance.peak_memory(accelerator.device),
+        protocol=PROTOCOL_VERSION,
         created=datetime.now(UTC).replace(microsecond=0),
     )
     return record, details
@@ -306,6 +317,7 @@ def member_totals(records: list[Record], scored: list[Scored]) -> dict[str, Any]
         "score_seconds": sum(s.score_seconds for s in scored),
         "sidecars": sorted({name for r in records for name in r.sidecars or ()}),
         "sidecar_sources": {name: source for r in records for name, source in r.sidecar_sources.items()},
+        "pretrained": {name: digest for r in records for name, digest in r.pretrained.items()},
         "steps": sum(r.steps for r in records),
         "skipped_steps": sum(r.skipped_steps for r in records),
         "diverged": next((f"{r.id}: {r.diverged}" for r in records if r.diverged), None),

@@ -40,6 +40,7 @@ from itm_harness.methods.recipe import Recipe
 
 LONGEST_WAIT = timedelta(hours=6)  # of processes for the main one, which evaluates dev
 SHOWN_EVERY = 10  # steps between two readings of the loss terms: each one waits for the device
+NOT_SCORED = [math.nan] * 6  # in the place of recalls
 
 
 def make_accelerator(device: str | None, precision: str) -> Accelerator:
@@ -60,8 +61,8 @@ class TrainingState:
     """Where a run stands: all that a resume needs beside model and optimiser.
 
     epoch, batch: the next batch to train. first_steps: the step at which each phase began. history: one entry per
-    epoch with its mean loss, learning rate and dev rsum. step_seconds, dev_seconds: wall time of all training steps
-    (reading included) and of all dev evaluations. order: this epoch's captions, where a sampler chose them.
+    epoch with its mean loss, learning rate, dev rsum and recalls. step_seconds, dev_seconds: wall time of all training
+    steps (reading included) and of all dev evaluations. order: this epoch's captions, where a sampler chose them.
     skipped, epoch_skipped: steps without a finite loss and gradient, of the run and of this epoch. diverged: why
     training ended early, None where it did not.
     """
@@ -78,7 +79,7 @@ class TrainingState:
     step_seconds: float = 0.0
     dev_seconds: float = 0.0
     first_steps: dict[str, int] = field(default_factory=dict)
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
     order: list[int] | None = None
 
 
@@ -261,13 +262,15 @@ class Trainer:
     def _finish_epoch(self, stop: SharedStop) -> str:
         """Evaluate on dev, keep the model if it is the one to keep, save. Returns a line about the epoch."""
         state, began = self.state, time.monotonic()
-        rsum = self._dev_rsum(stop) if self.dev is not None else None
-        state.diverged = self._divergence(scored=rsum is None or math.isfinite(rsum))
-        rsum = rsum if state.diverged is None else None
+        recalls = self._dev_recalls(stop) if self.dev is not None else None
+        state.diverged = self._divergence(scored=recalls is None or all(map(math.isfinite, recalls)))
+        recalls = recalls if state.diverged is None else None
+        rsum = None if recalls is None else _rsum(*recalls)
         kept = self._is_to_keep(rsum)
         if kept:
             state.best_epoch, state.best_rsum = state.epoch, -math.inf if rsum is None else rsum
-        state.history.append(self._history_entry(rsum))
+        evaluated = {} if recalls is None else {"dev_rsum": rsum, "dev_recalls": recalls}
+        state.history.append({**self._history_entry(), **evaluated})
         line = self._line(rsum)
         if self.log and rsum is not None:
             self.log.add_scalar("dev/rsum", rsum, state.step)
@@ -292,14 +295,15 @@ class Trainer:
         """Is this epoch's model the one to test, as far as is known? The first is, until there is a better one."""
         return self.dev is None or self.state.best_epoch < 0 or (rsum is not None and rsum > self.state.best_rsum)
 
-    def _history_entry(self, rsum: float | None) -> dict[str, float]:
+    def _history_entry(self) -> dict[str, Any]:
+        """What an epoch's training was, without its evaluation."""
         state = self.state
         entry = {"epoch": state.epoch, "lr": self.optimizer.param_groups[0]["lr"]}
         if state.epoch_skipped < state.batch:
             entry["loss"] = state.loss_sum / max(1, state.batch)
         if state.epoch_skipped:
             entry["skipped"] = state.epoch_skipped
-        return entry if rsum is None else {**entry, "dev_rsum": rsum}
+        return entry
 
     def _line(self, rsum: float | None) -> str:
         """What is told of an epoch."""
@@ -309,12 +313,15 @@ class Trainer:
         line += "" if rsum is None else f", dev rsum {rsum:.1f} (best {self.state.best_rsum:.1f})"
         return line if self.state.diverged is None else f"{line}; DIVERGED: {self.state.diverged}"
 
-    def _dev_rsum(self, stop: SharedStop) -> float:
-        """The main process scores, and tells the others: all keep the same model. NaN where scores are not finite."""
-        rsum = self._scored_rsum(stop) if self.accelerator.is_main_process else math.nan
-        return float(broadcast(torch.tensor(rsum, dtype=torch.float64, device=self.accelerator.device)))
+    def _dev_recalls(self, stop: SharedStop) -> list[float]:
+        """R@1, R@5, R@10 of both directions on dev, in percent; NaN where scores are not finite.
 
-    def _scored_rsum(self, stop: SharedStop) -> float:
+        The main process scores, and tells the others: all keep the same model.
+        """
+        recalls = self._scored_recalls(stop) if self.accelerator.is_main_process else NOT_SCORED
+        return broadcast(torch.tensor(recalls, dtype=torch.float64, device=self.accelerator.device)).tolist()
+
+    def _scored_recalls(self, stop: SharedStop) -> list[float]:
         similarity = score_split(
             self.method,
             self.dev,
@@ -324,9 +331,10 @@ class Trainer:
             stop.raise_if_asked if self.accelerator.num_processes == 1 else lambda: None,
         )
         try:
-            return evaluate(similarity, self.dev.image_of_text).rsum
+            found = evaluate(similarity, self.dev.image_of_text)
         except NotFiniteError:
-            return math.nan
+            return NOT_SCORED
+        return [recall for side in (found.i2t, found.t2i) for recall in (side.r1, side.r5, side.r10)]
 
     def _about_best(self) -> dict[str, Any]:
         rsum = self.state.best_rsum if math.isfinite(self.state.best_rsum) else None
@@ -355,6 +363,11 @@ class Trainer:
         """Every process: all read the selected model next, and a launcher ends the rest when the first one ends."""
         self.writer.wait()
         self.accelerator.wait_for_everyone()
+
+
+def _rsum(i2t_r1: float, i2t_r5: float, i2t_r10: float, t2i_r1: float, t2i_r5: float, t2i_r10: float) -> float:
+    """The sum of six recalls, added as an evaluation adds them: bit for bit its rsum."""
+    return (i2t_r1 + i2t_r5 + i2t_r10) + (t2i_r1 + t2i_r5 + t2i_r10)
 
 
 def batches_per_epoch(train: Split, recipe: Recipe, processes: int = 1) -> int:

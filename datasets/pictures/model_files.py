@@ -30,7 +30,7 @@ class Models:
         if Path(name).is_dir():
             return Path(name)
         beside = self.root / Path(name).name
-        return beside if beside.is_dir() else _cached(name)
+        return beside if beside.is_dir() else cached_folder(name)
 
     def where(self, name: str) -> str:
         """Where to put a model that is missing, for a sentence."""
@@ -69,7 +69,7 @@ def revision(folder: Path) -> str:
 
 def cached_revision(repository: str, files: Collection[str]) -> str:
     """The commit in the hub's cache of the first of `files` that lies there, "" where none does."""
-    found = (_cached_file(repository, name) for name in files)
+    found = (cached_file(repository, name) for name in files)
     return next((revision(path.parent) for path in found if path is not None), "")
 
 
@@ -105,15 +105,16 @@ def files_print(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _cached(name: str) -> Path | None:
+def cached_folder(name: str) -> Path | None:
     """A model's folder in the hub's cache, None where it is not there, or not all of its weights are."""
-    configuration = _cached_file(name, "config.json")
+    configuration = cached_file(name, "config.json")
     if configuration is None or not _has_weights(configuration.parent):
         return None
     return configuration.parent
 
 
-def _cached_file(repository: str, name: str) -> Path | None:
+def cached_file(repository: str, name: str) -> Path | None:
+    """A file of a repository in the hub's cache, None where it is not there."""
     from huggingface_hub import try_to_load_from_cache  # heavy
 
     try:

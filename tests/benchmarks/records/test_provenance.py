@@ -54,6 +54,8 @@ def test_hardware_names_parts_and_no_host():
     assert found.device == "CPU"
     assert found.processes == 2
     assert 1 <= found.cores <= os.cpu_count()
+    assert found.threads == torch.get_num_threads()
+    assert found.instructions == torch.backends.cpu.get_cpu_capability()
     assert platform.node() not in found.model_dump_json()
 
 

@@ -38,6 +38,26 @@ def test_a_record_repeats_bit_for_bit(first, tmp_path, accelerator, quiet):
     assert (tmp_path / "again" / "results" / "local" / "records").is_dir()
 
 
+def test_what_an_older_record_did_not_note_does_not_differ(first, tmp_path, accelerator, quiet):
+    record = first.record
+    older = Opened(
+        record.model_copy(
+            update={
+                "history": tuple(epoch.model_copy(update={"dev_recalls": None}) for epoch in record.history),
+                "hardware": record.hardware.model_copy(update={"threads": None, "instructions": ""}),
+                "code_hash": "other",
+            }
+        ),
+        first.details,
+    )
+    assert compare_runs(older, first).equal
+    changed = Opened(older.record.model_copy(update={"steps": 1}), first.details)
+    assert compare_runs(changed, first).reasons == [
+        f"the code behind the numbers has changed since revision {record.code.commit[:12]}"
+    ]
+    assert not compare_runs(first, older).equal
+
+
 def test_other_data_are_named(first, tmp_path, accelerator, quiet):
     path = tmp_path / "data" / "f30k" / "precomp" / "train_caps.txt"
     path.write_text(path.read_text().replace("near", "by", 30))

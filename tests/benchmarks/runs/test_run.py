@@ -1,6 +1,7 @@
 """The main job on miniature trees with the real file names: recipes, records, resuming, what can go wrong."""
 
 import errno
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -12,6 +13,7 @@ from safetensors.torch import load_file
 
 from itm_harness.benchmarks.common.errors import RunError
 from itm_harness.benchmarks.common.interrupt import Interrupted
+from itm_harness.benchmarks.protocol.version import PROTOCOL_VERSION
 from itm_harness.benchmarks.records.store import read_details, read_records
 from itm_harness.benchmarks.runs.job import Job, RunOptions
 from itm_harness.benchmarks.runs.run import run
@@ -56,6 +58,11 @@ def test_each_method_trains_with_its_own_recipe(method, dataset, tiny_bert, tmp_
     assert record.selection == "dev"
     assert [e.epoch for e in record.history] == [0, 1, 2]
     assert record.history[record.selected_epoch].dev_rsum == max(e.dev_rsum for e in record.history)
+    assert all(sum(e.dev_recalls) == pytest.approx(e.dev_rsum) for e in record.history)
+    assert (record.protocol, record.hardware.threads) == (PROTOCOL_VERSION, torch.get_num_threads())
+    assert {"os", "blas", "torch"} <= set(record.versions)
+    best = tmp_path / "runs" / record.checkpoint.file
+    assert record.checkpoint.sha256 == hashlib.sha256(best.read_bytes()).hexdigest()
     assert {m.n_images for m in record.metrics.values()} == {12 if dataset == "f30k" else 20}
     assert "nonstandard_size" in record.flags  # a dozen images are no benchmark
     assert set(record.first_steps) == set(find_method(method).method.phases)  # every phase has run
