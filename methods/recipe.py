@@ -9,6 +9,7 @@ Values may be nested (optim: {lr: 5e-4}) or dotted (optim.lr: 5e-4).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -190,10 +191,7 @@ def _blocks(file: Path | None, dataset: str, variant: str) -> list[dict[str, Any
     if file is None:
         return []
     try:
-        text = file.read_text(encoding="utf-8")
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            raise ValueError("it uses aliases (*name), with which a small file can grow without bound")
-        content = yaml.safe_load(text) or {}
+        content = _parsed(file.read_text(encoding="utf-8")) or {}
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise MethodError(f"{file}: cannot be read as a YAML recipe: {' '.join(str(error).split())}.") from error
     if not isinstance(content, dict):
@@ -213,6 +211,14 @@ def _blocks(file: Path | None, dataset: str, variant: str) -> list[dict[str, Any
         if not isinstance(block, dict) or not isinstance(block.get("when", {}), dict):
             raise MethodError(f"{file}: '{block}' is no block; each is a mapping of values with a source, in a list.")
     return [b for b in blocks if _applies(b.get("when", {}), dataset, variant, file)]
+
+
+@lru_cache(maxsize=16)
+def _parsed(text: str) -> Any:
+    """What a YAML file says; not to be changed, since it is parsed once for all variants and data sets."""
+    if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+        raise ValueError("it uses aliases (*name), with which a small file can grow without bound")
+    return yaml.safe_load(text)
 
 
 def _section(content: dict[str, Any], name: str, file: Path) -> dict[str, list[Any]]:
