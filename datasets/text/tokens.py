@@ -26,8 +26,9 @@ WORTH_CACHING = 10_000  # captions; fewer are tokenised in less than a second
 CHUNK = 10_000  # captions that the word-piece tokenizer takes at a time
 BERT_POSITIONS = 512  # longer captions are cut
 
-# Captions in which NLTK only splits at spaces and before a final period, except for these contractions.
-PLAIN = re.compile(r"[a-z0-9]+(?: (?:,|[a-z0-9]+))*(?: ?\.)?")
+# Captions in which NLTK only splits at spaces and before a final period, except for these contractions, which it also
+# finds between hyphens.
+PLAIN = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*(?: (?:,|[a-z0-9]+(?:-[a-z0-9]+)*))*(?: ?\.)?")
 CONTRACTED = frozenset({"cannot", "gimme", "gonna", "gotta", "lemme", "wanna"})
 
 
@@ -180,7 +181,7 @@ def split_words(caption: str) -> list[str]:
     caption = caption.lower()
     if PLAIN.fullmatch(caption):  # nine captions of ten, fifty times faster
         words = caption.removesuffix(".").split()
-        if CONTRACTED.isdisjoint(words):
+        if CONTRACTED.isdisjoint(part for word in words for part in word.split("-")):
             return [*words, "."] if caption.endswith(".") else words
     from nltk.tokenize import word_tokenize  # slow to import
 

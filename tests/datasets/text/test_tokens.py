@@ -70,6 +70,11 @@ def test_the_short_cut_splits_as_nltk_does():
         "é",
         "gimme",
         ".",
+        "medium-sized",
+        "cannot-do",
+        "i-gotta-go",
+        "a--b",
+        "-a",
     ]
     for _ in range(3000):
         caption = " ".join(rng.choices(pieces, k=rng.randint(1, 6))) + rng.choice(["", ".", " .", " . ", ",", "!"])
