@@ -94,10 +94,9 @@ def run(
         method, dataset, _path(data_root), variant, precision=precision, limit=limit, output=Path(output), fresh=fresh,
         overrides=dict(set or {}) | ({} if epochs is None else {"train.epochs": epochs}), deterministic=deterministic,
     )  # fmt: skip
-    console = Console(quiet=quiet, force_jupyter=False)
     try:
         with only_deterministic(deterministic):
-            return run_seeds(options, seeds, accelerator_on(device, precision), console)
+            return run_seeds(options, seeds, accelerator_on(device, precision), Console(quiet=quiet))
     except Interrupted:
         raise KeyboardInterrupt("stopped, everything is saved; the same call goes on from here") from None
 
@@ -234,10 +233,11 @@ def records(results: File = "results") -> pd.DataFrame:
 def leaderboard(results: File = "results", kind: str = "measured") -> pd.DataFrame:
     """The leaderboard's rows: systems on a benchmark, seeds averaged, best first.
 
-    Columns are the keys of LEADERBOARD.json: benchmark, rank, method, variant, marks, overrides, seeds, the recalls,
-    rsum with rsum_std (over seeds), rsum_low and rsum_high (95 % interval), how they came about, what they cost. kind:
-    measured, published and whatever else the JSON has. A record that is damaged, or of another test set, is left out
-    with a warning. Raises RunError where the folder is missing or there is no row of that kind.
+    Columns are the keys of LEADERBOARD.json, among them benchmark, track, rank and rank_last (the interval of its
+    rank), method, variant, marks, seeds, the recalls, rsum with rsum_std (over seeds), rsum_low and rsum_high (95 %
+    interval), how it came about and what it cost. kind: measured (methods with their own recipes), published, and
+    whatever else the JSON has. A record that is damaged, or of another test set, is left out with a warning. Raises
+    RunError where the folder is missing or there is no row of that kind.
     """
     from itm_harness.benchmarks.leaderboard.build import read_page
     from itm_harness.benchmarks.leaderboard.frames import leaderboard_frame
