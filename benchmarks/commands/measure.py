@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from itm_harness.benchmarks.commands import completion
+from itm_harness.benchmarks.commands.help_text import examples, json_option
 from itm_harness.benchmarks.commands.options import (
-    AsJson,
     DataRoot,
     Device,
     Limit,
@@ -23,7 +23,7 @@ from itm_harness.benchmarks.commands.options import (
     required,
     run_options,
 )
-from itm_harness.benchmarks.commands.shown import console, print_metrics, show_table
+from itm_harness.benchmarks.commands.shown import console, print_metrics, progress_console, show_table
 
 if TYPE_CHECKING:
     from itm_harness.benchmarks.bench.record import BenchRecord
@@ -33,19 +33,28 @@ command = partial(app.command, rich_help_panel="Measure")
 
 
 @command(
-    epilog="Examples:  itm evaluate --method gpo --dataset f30k --checkpoint model_best.pth    "
-    "itm evaluate --similarity sims.npy --benchmark f30k-1k --json"
+    epilog=examples(
+        "itm evaluate --method gpo --dataset f30k --checkpoint DIR/model_best.pth",
+        "itm evaluate --similarity DIR/sims.npy --benchmark f30k-1k --json",
+    )
 )
 def evaluate(
-    method: Annotated[str | None, typer.Option(help="The checkpoint's method.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="The data set whose test split is scored.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="The checkpoint's method.", autocompletion=completion.methods)
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="The data set whose test split is scored.", autocompletion=completion.datasets)
+    ] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="An official .pth, or a best.safetensors of ours.")] = None,
     train_dataset: Annotated[
         str | None,
         typer.Option(help="The data set that the checkpoint was trained on, if another: zero-shot transfer."),
     ] = None,
     similarity: Annotated[Path | None, typer.Option(help=".npy, rows = images, columns = captions.")] = None,
-    benchmark: Annotated[str | None, typer.Option(help="The benchmark that --similarity belongs to.")] = None,
+    benchmark: Annotated[
+        str | None,
+        typer.Option(help="The benchmark that --similarity belongs to.", autocompletion=completion.benchmarks),
+    ] = None,
     caption_ids: Annotated[
         Path | None, typer.Option(help="COCO's id of each column of --similarity: adds ECCV Caption and CxC.")
     ] = None,
@@ -56,7 +65,7 @@ def evaluate(
     device: Device = None,
     precision: Precision = "fp32",
     output: Output = Path(),
-    as_json: AsJson = False,
+    as_json: Annotated[bool, json_option("metrics by benchmark, as a record holds them.")] = False,
 ) -> None:
     """Score a checkpoint on a data set, or any system's similarity matrix on a benchmark."""
     if similarity is not None:
@@ -74,12 +83,11 @@ def evaluate(
         data_root=data_root, variant=variant, limit=limit, output=output,
     )  # fmt: skip
     accelerator = accelerator_on(device, precision)
-    log = Console(stderr=True) if as_json else console
-    metrics = evaluate_checkpoint(options, chosen, accelerator, log, train_dataset)
+    metrics = evaluate_checkpoint(options, chosen, accelerator, progress_console(as_json), train_dataset)
     print_metrics(metrics, str(chosen), as_json)
 
 
-@command()
+@command(epilog=examples("itm verify tests/golden", "itm verify tests/golden/gpo"))
 def verify(folder: Annotated[Path, typer.Argument(help="Golden cases: tests/golden, or any folder of cases.")]) -> None:
     """Run golden cases through the modules that users use; exit code 1 where a number differs."""
     from itm_harness.benchmarks.verify.run import verify as verify_cases
@@ -95,14 +103,15 @@ def verify(folder: Annotated[Path, typer.Argument(help="Golden cases: tests/gold
 
 
 @command(
-    epilog="Examples:  itm bench --method gpo,gsmn    "
-    "itm bench --device cuda --precision bf16 --steps 20    itm bench --table"
+    epilog=examples(
+        "itm bench --method gpo,gsmn", "itm bench --device cuda --precision bf16 --steps 20", "itm bench --table"
+    )
 )
 def bench(
     method: Annotated[str, typer.Option(help="Methods, separated by commas; default: all.")] = "",
     dataset: Annotated[str, typer.Option(help="f30k or coco, whose shapes are imitated; no data are needed.")] = "f30k",
     text: Annotated[str, typer.Option(help="bert or bigru, with random weights; recipe: the method's own.")] = "recipe",
-    device: Device = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     precision: Precision = "fp32",
     compile_: Annotated[bool, typer.Option("--compile", help="torch.compile BERT.")] = False,
     steps: Annotated[
@@ -132,7 +141,7 @@ def bench(
     folder, also = place_of_tables(results, contributed)
     if not table:
         options = BenchOptions(
-            dataset, text, device_there(device) or "cpu", precision, compile_, steps, batch, images, plain, beside
+            dataset, text, device_there(device), precision, compile_, steps, batch, images, plain, beside
         )
         for name in chosen_methods(method):
             record = measure(name, options)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from itm_harness.benchmarks.commands import completion
 from itm_harness.benchmarks.common.errors import RunError
 
 if TYPE_CHECKING:
@@ -17,12 +18,21 @@ T = TypeVar("T")
 
 METHOD_HELP = "A method's name, path/to/file.py[:Class] of your own, or vsd:HOST for one with VSD."
 DATASET_HELP = "A data set's name, or path/to/data.yaml of your own."
-MethodName = Annotated[str, typer.Option("--method", help=METHOD_HELP)]
-DatasetName = Annotated[str, typer.Option("--dataset", help=DATASET_HELP)]
+MethodName = Annotated[str, typer.Option("--method", help=METHOD_HELP, autocompletion=completion.methods)]
+DatasetName = Annotated[str, typer.Option("--dataset", help=DATASET_HELP, autocompletion=completion.datasets)]
+RecordName = Annotated[
+    str,
+    typer.Argument(
+        help="A record: its id, the beginning of it, or the path of its .json.", autocompletion=completion.records
+    ),
+]
 DataRoot = Annotated[
     Path | None, typer.Option(envvar="ITM_DATA", help="Folder that holds <name>/precomp or <name>_precomp.")
 ]
-Variant = Annotated[str | None, typer.Option(help="A variant of the method; default: its first.")]
+Variant = Annotated[
+    str | None,
+    typer.Option(help="A variant of the method; default: its first.", autocompletion=completion.variants),
+]
 Set = Annotated[list[str], typer.Option("--set", help="Override a recipe value: key=value. Repeatable.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; default: a GPU if there is one.")]
 Precision = Annotated[str, typer.Option(help="fp32, or bf16 for mixed precision.")]

@@ -14,7 +14,7 @@ from rich.text import Text
 from itm_harness.benchmarks.common.errors import printable
 
 if TYPE_CHECKING:
-    from itm_harness.benchmarks.records.schema import ECCVCaption, Metrics
+    from itm_harness.benchmarks.records.schema import ECCVCaption, Metrics, Record
     from itm_harness.methods.recipe import Recipe
 
 console = Console()
@@ -28,6 +28,11 @@ def progress_console(as_json: bool) -> Console:
 def print_json(document: Any) -> None:
     """One JSON document on stdout, for other programs; in ASCII, which every terminal and pipe takes."""
     print(json.dumps(document, indent=1))
+
+
+def record_document(record: Record) -> dict[str, Any]:
+    """A record for JSON: its id, and all that its file holds."""
+    return {"id": record.id, **record.model_dump(mode="json")}
 
 
 def recipe_document(recipe: Recipe) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from itm_harness.benchmarks.commands.help_text import examples
 from itm_harness.benchmarks.commands.options import Contributed, DataRoot, Results, parts, place_of_tables
 from itm_harness.benchmarks.commands.shown import console, show_written, stop_with
 
@@ -15,7 +16,7 @@ app = typer.Typer()
 command = partial(app.command, rich_help_panel="Tables and pages")
 
 
-@command(epilog="Example:  itm leaderboard --format md,csv,latex,html,json")
+@command(epilog=examples("itm leaderboard", "itm leaderboard --format md,csv,latex,html,json"))
 def leaderboard(
     results: Results = Path("results"),
     format_: Annotated[str, typer.Option("--format", help="Some of md, csv, latex, html, json, with commas.")] = "md",
@@ -36,8 +37,7 @@ def leaderboard(
 
 
 @command(
-    epilog="Examples:  itm report    "
-    "itm report --pictures f30k --data-root DIR --output mine.html"
+    epilog=examples("itm report", "itm report --pictures f30k --data-root DIR --output mine.html"),
 )
 def report(
     results: Results = Path("results"),
@@ -58,7 +58,7 @@ def report(
     show_written(path, problems)
 
 
-@command()
+@command(epilog=examples("itm transfer"))
 def transfer(results: Results = Path("results"), contributed: Contributed = False) -> None:
     """Write results/local/TRANSFER.md: checkpoints on data sets that they were not trained on."""
     from itm_harness.benchmarks.leaderboard.transfer import write_transfer
@@ -66,7 +66,7 @@ def transfer(results: Results = Path("results"), contributed: Contributed = Fals
     show_written(*write_transfer(*place_of_tables(results, contributed)))
 
 
-@command(epilog="Example:  itm study gpo-pooling")
+@command(epilog=examples("itm study gpo-pooling"))
 def study(
     name: Annotated[str, typer.Argument(help="gpo-pooling: can GPO imitate known poolings? Without data, 3 minutes.")],
     results: Results = Path("results"),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from itm_harness.benchmarks.commands import completion
+from itm_harness.benchmarks.commands.help_text import examples, json_option
+from itm_harness.benchmarks.commands.next_steps import next_steps
 from itm_harness.benchmarks.commands.options import (
     DATASET_HELP,
     METHOD_HELP,
@@ -19,6 +23,7 @@ from itm_harness.benchmarks.commands.options import (
     Limit,
     Output,
     Precision,
+    RecordName,
     Results,
     Set,
     hash_whole,
@@ -28,28 +33,56 @@ from itm_harness.benchmarks.commands.options import (
     run_options,
     seed_numbers,
 )
-from itm_harness.benchmarks.commands.shown import console, show_metrics, show_table, show_written, stop_with
+from itm_harness.benchmarks.commands.shown import (
+    console,
+    print_json,
+    progress_console,
+    recipe_document,
+    record_document,
+    show_metrics,
+    show_table,
+    show_written,
+    stop_with,
+)
 from itm_harness.benchmarks.common.errors import RunError
 
 if TYPE_CHECKING:
-    from itm_harness.benchmarks.runs.job import Job, RunOptions
-    from itm_harness.benchmarks.runs.sweep import Failure
+    from rich.console import Console
+
+    from itm_harness.benchmarks.records.schema import Record
+    from itm_harness.benchmarks.runs.job import RunOptions
+    from itm_harness.benchmarks.runs.sweep import Failure, Swept
 
 app = typer.Typer()
 command = partial(app.command, rich_help_panel="Train")
 
 
 @command(
-    epilog="Examples:  itm run --method gpo --dataset demo    "
-    "itm run --method gpo --dataset f30k --data-root DIR --seeds 0,1,2 --set optim.lr=3e-4    "
-    "itm run --method gpo,hrem --dataset f30k,coco --seeds 0,1,2 --gpus 0,1    "
-    "itm run --method gpo,hrem --dataset f30k --launcher submitit --slurm partition=gpu"
+    epilog=examples(
+        "itm run --method gpo --dataset demo",
+        "itm run --method gpo,hrem --dataset demo --seeds 0,1,2 --jobs 2",
+        "itm run --method gpo --dataset f30k --data-root DIR --set optim.lr=3e-4",
+        "itm run --method gpo,hrem --dataset f30k,coco --data-root DIR --gpus 0,1",
+        "itm run --method gpo --dataset f30k --data-root DIR --launcher submitit",
+    )
 )
 def run(
-    method: Annotated[str, typer.Option(help=f"{METHOD_HELP} Several, separated by commas, make a sweep.")],
-    dataset: Annotated[str, typer.Option(help=f"{DATASET_HELP} Several, separated by commas.")],
+    method: Annotated[
+        str,
+        typer.Option(
+            help=f"{METHOD_HELP} Several, separated by commas, make a sweep.", autocompletion=completion.methods
+        ),
+    ],
+    dataset: Annotated[
+        str, typer.Option(help=f"{DATASET_HELP} Several, separated by commas.", autocompletion=completion.datasets)
+    ],
     data_root: DataRoot = None,
-    variant: Annotated[str, typer.Option(help="Variants of the method, separated by commas; default: its first.")] = "",
+    variant: Annotated[
+        str,
+        typer.Option(
+            help="Variants of the method, separated by commas; default: its first.", autocompletion=completion.variants
+        ),
+    ] = "",
     seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0",
     set_: Set = [],  # noqa: B006 - typer copies it
     epochs: Epochs = None,
@@ -72,6 +105,13 @@ def run(
     jobs: Annotated[int | None, typer.Option(help="Runs at a time, each in a process of its own.", min=1)] = None,
     gpus: Annotated[str, typer.Option(help="GPUs of these processes, separated by commas: 0,1.")] = "",
     slurm: Annotated[list[str], typer.Option(help="An option of sbatch: key=value. Repeatable.")] = [],  # noqa: B006
+    as_json: Annotated[
+        bool,
+        json_option(
+            "records (as filed, each with its id), failed (run, reason); with --dry-run for each run its recipe and "
+            "expected_memory in bytes."
+        ),
+    ] = False,
 ) -> None:
     """Train a method by its recipe, select on dev, evaluate once on test, file a record. Resumes by itself.
 
@@ -79,7 +119,7 @@ def run(
     """
     from itm_harness.benchmarks.common.devices import device_there
     from itm_harness.benchmarks.runs.launch.launcher import Launch, launch
-    from itm_harness.benchmarks.runs.sweep import combinations, sweep_here
+    from itm_harness.benchmarks.runs.sweep import combinations
 
     options = run_options(
         method, dataset, set_, precision, epochs,
@@ -88,32 +128,34 @@ def run(
     )  # fmt: skip
     every = combinations(options, parts(method), parts(dataset), parts(variant))
     if dry_run:
-        for one in every:
-            _show_plan(one)
+        _show_plans(every, as_json)
         return
     how = Launch(launcher, jobs, parts(gpus), slurm, device if launcher != "local" else device_there(device))
+    if as_json and launcher == "print":
+        raise RunError("--launcher print writes commands, not a JSON document: leave out --json.")
+    log = progress_console(as_json)
     if how.elsewhere:
-        _end_sweep(launch(every, seed_numbers(seeds), how, console))
-        return
-    from itm_harness.benchmarks.runs.accelerator import accelerator_on
-    from itm_harness.benchmarks.training.determinism import deterministic as set_deterministic
-
-    with set_deterministic(deterministic):
-        accelerator = accelerator_on(how.device, precision)
-        console.quiet = not accelerator.is_main_process
-        failures = sweep_here(
-            every, seed_numbers(seeds), accelerator, console, lambda record: show_metrics(record.metrics, record.id)
-        )
-    _end_sweep(failures)
+        swept = launch(every, seed_numbers(seeds), how, log)
+    else:
+        swept = _sweep_here(every, seed_numbers(seeds), how.device, log, as_json)
+    _tell_swept(swept, options, log, as_json)
 
 
 @command(
-    epilog="Examples:  itm ablate --method hrem --dataset demo --seeds 0,1    "
-    "itm ablate --method hrem --dataset f30k --list    itm ablate --table"
+    epilog=examples(
+        "itm ablate --method hrem --dataset demo --seeds 0,1",
+        "itm ablate --method hrem --dataset demo --list",
+        "itm ablate --table",
+    )
 )
 def ablate(
-    method: Annotated[str | None, typer.Option(help="A method that has an ablation set.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="The data set that its rows are trained and tested on.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="A method that has an ablation set.", autocompletion=completion.methods)
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="The data set that its rows are trained and tested on.", autocompletion=completion.datasets),
+    ] = None,
     data_root: DataRoot = None,
     seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0",
     rows: Annotated[str, typer.Option(help="Labels of the rows to run, separated by commas; default: all.")] = "",
@@ -142,9 +184,17 @@ def ablate(
     show_written(*write_ablations(*place_of_tables(output / "results", contributed)))
 
 
-@command(epilog="Example:  itm ensemble gpo-demo-s0 hrem-fusion-demo-s0")
+@command(
+    epilog=examples(
+        "itm run --method gpo,hrem --dataset demo --output mine",
+        "itm ensemble gpo-demo-s0 hrem-fusion-demo-s0 --output mine",
+    )
+)
 def ensemble(
-    records: Annotated[list[str], typer.Argument(help="Two records or more: ids, or the beginnings of ids.")],
+    records: Annotated[
+        list[str],
+        typer.Argument(help="Two records or more: ids, or the beginnings of ids.", autocompletion=completion.records),
+    ],
     data_root: DataRoot = None,
     set_: Set = [],  # noqa: B006 - typer copies it
     device: Device = None,
@@ -160,16 +210,19 @@ def ensemble(
 
 
 @command(
-    epilog="Examples:  itm rerun gpo-demo-s0    "
-    "itm rerun DIR/records/A.json --data-root DIR --output DIR"
+    epilog=examples(
+        "itm rerun gpo-demo-s0",
+        "itm rerun gpo-demo-s0 --output mine --json",
+    )
 )
 def rerun(
-    record: Annotated[str, typer.Argument(help="A record: its id, the beginning of it, or the path of its .json.")],
+    record: RecordName,
     results: Results = Path("results"),
     data_root: DataRoot = None,
     bert: Annotated[str | None, typer.Option(help="Folder of BERT's weights, where the record's name is none.")] = None,
     device: Device = None,
     output: Annotated[Path | None, typer.Option(help="Keep the repetition here; default: thrown away.")] = None,
+    as_json: Annotated[bool, json_option("record (its id), equal, differing and reasons (sentences).")] = False,
 ) -> None:
     """Repeat a record from what it stores and compare. Exit code 1 where something differs, with what may be why."""
     import tempfile
@@ -184,9 +237,13 @@ def rerun(
     with tempfile.TemporaryDirectory() as scratch:
         options = options_of(first.record, data_root, output or Path(scratch), bert)
         with deterministic(options.deterministic):
-            _, found = repeat(options, first, accelerator_on(device, options.precision), console)
-    for line in found.lines(first.record.id):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+            accelerator = accelerator_on(device, options.precision)
+            _, found = repeat(options, first, accelerator, progress_console(as_json))
+    if as_json:
+        print_json({"record": first.record.id, "equal": found.equal, **asdict(found)})
+    else:
+        for line in found.lines(first.record.id):
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
     raise typer.Exit(0 if found.equal else 1)
 
 
@@ -212,6 +269,34 @@ def _run_ablation(options: RunOptions, seeds: list[int], rows: str, device: str 
     run_missing(planned, accelerator, console)
 
 
+def _sweep_here(every: list[RunOptions], seeds: list[int], device: str | None, log: Console, as_json: bool) -> Swept:
+    """Run a sweep in this process, and show the metrics of each run."""
+    from itm_harness.benchmarks.runs.accelerator import accelerator_on
+    from itm_harness.benchmarks.runs.sweep import sweep_here
+    from itm_harness.benchmarks.training.determinism import deterministic
+
+    def show(record: Record) -> None:
+        if not as_json:
+            show_metrics(record.metrics, record.id)
+
+    with deterministic(every[0].deterministic):
+        accelerator = accelerator_on(device, every[0].precision)
+        log.quiet = not accelerator.is_main_process
+        return sweep_here(every, seeds, accelerator, log, show)
+
+
+def _tell_swept(swept: Swept, options: RunOptions, log: Console, as_json: bool) -> None:
+    """A sweep as JSON, or what one would do next; then how it ended. log: quiet in all processes but one."""
+    if as_json and not log.quiet:
+        failed = [{"run": failure.run.label, "reason": failure.reason} for failure in swept.failures]
+        print_json({"records": [record_document(record) for record in swept.records], "failed": failed})
+    elif swept.records:
+        log.print("next:")
+        for command in next_steps(swept.records, options):
+            log.print(f"  {command}", soft_wrap=True, highlight=False, markup=False)
+    _end_sweep(swept.failures)
+
+
 def _end_sweep(failures: list[Failure]) -> None:
     """List what failed. Exit code 2 where all of it was the input, else 1."""
     if failures:
@@ -219,23 +304,28 @@ def _end_sweep(failures: list[Failure]) -> None:
         stop_with("\n".join(lines), 2 if all(failure.by_input for failure in failures) else 1)
 
 
-def _show_plan(options: RunOptions) -> None:
-    """The recipe with the source of each value, then what memory it takes. Raises DataError where a file is missing."""
+def _show_plans(every: list[RunOptions], as_json: bool) -> None:
+    """Recipes with the source of each value, and what memory they take. Raises DataError where a file is missing."""
     from itm_harness.benchmarks.runs.job import Job
+    from itm_harness.benchmarks.runs.memory_estimate import expected_memory
     from itm_harness.benchmarks.runs.ready import jobs_to_train
 
-    job = Job(options)
-    show_table(("key", "value", "source"), job.recipe.rows())
-    for member in jobs_to_train(job):
-        member.require_files()
-    _show_memory(job)
+    plans = []
+    for job in map(Job, every):
+        if not as_json:
+            show_table(("key", "value", "source"), job.recipe.rows())
+        for member in jobs_to_train(job):
+            member.require_files()
+        memory = expected_memory(job)
+        plans.append({"recipe": recipe_document(job.recipe), "expected_memory": memory})
+        if not as_json:
+            _show_memory(memory)
+    if as_json:
+        print_json(plans)
 
 
-def _show_memory(job: Job) -> None:
-    from itm_harness.benchmarks.runs.memory_estimate import expected_memory
-
+def _show_memory(memory: dict[str, int]) -> None:
     console.print("no file is missing; expected memory of tensors (libraries and mapped files come on top):")
-    memory = expected_memory(job)
     show_table(
         ("for", "GB"), [(what, f"{size / 1e9:.2f}") for what, size in [*memory.items(), ("sum", sum(memory.values()))]]
     )

@@ -6,7 +6,7 @@ import gc
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby, product
 
 from accelerate import Accelerator
@@ -27,11 +27,15 @@ NO_VARIANT: tuple[str | None, ...] = (None,)
 
 @dataclass(frozen=True)
 class Planned:
-    """One run of a sweep. after: it needs the runs of others, as an ensemble does those of its members."""
+    """One run of a sweep. after: it needs the runs of others, as an ensemble does those of its members.
+
+    record: what it filed, if it is finished.
+    """
 
     options: RunOptions
     seed: int
     after: bool = False
+    record: Record | None = None
 
     @property
     def label(self) -> str:
@@ -47,6 +51,14 @@ class Failure:
     run: Planned
     reason: str
     by_input: bool = False
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What became of a sweep. records: of its runs, those that were finished before included."""
+
+    records: list[Record] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
 
 
 def combinations(
@@ -66,15 +78,31 @@ def sweep_here(
     accelerator: Accelerator,
     console: Console,
     show: Callable[[Record], None],
-) -> list[Failure]:
-    """All runs, one after the other, in this process; a single one raises what goes wrong."""
+) -> Swept:
+    """All runs, one after the other, in this process; a single one raises what goes wrong. show: each new record."""
     if len(every) == len(seeds) == 1:
-        for record in run(every[0], seeds, accelerator, console):
+        records = run(every[0], seeds, accelerator, console)
+        for record in records:
             show(record)
-        return []
+        return Swept(records)
     todo, finished = plan(every, seeds, console, accelerator.num_processes)
     say_finished(finished, console)
-    return run_here(todo, accelerator, console, show)
+    records = [one.record for one in finished if one.record]
+
+    def keep(record: Record) -> None:
+        records.append(record)
+        show(record)
+
+    return Swept(records, run_here(todo, accelerator, console, keep))
+
+
+def recorded_runs(every: Sequence[RunOptions], seeds: list[int]) -> list[Record]:
+    """The records of a sweep that was run elsewhere, as far as it is finished."""
+    found = []
+    for options in every:
+        ready = Ready(replace(options, fresh=False))
+        found += [ready.finished(seed) for seed in ready.different(seeds)]
+    return [record for record in found if record is not None]
 
 
 def say_finished(runs: Sequence[Planned], console: Console) -> None:
@@ -101,8 +129,8 @@ def plan(
             refused.append(str(error) if len(every) == 1 else f"{_name(options)}: {error}")
             continue
         for seed in ready.different(seeds):
-            one = Planned(options, seed, after=ready.is_ensemble)
-            (todo if ready.finished(seed) is None else finished).append(one)
+            one = Planned(options, seed, after=ready.is_ensemble, record=ready.finished(seed))
+            (todo if one.record is None else finished).append(one)
     if refused:
         raise RunError("\n".join([*refused, *_advice(every)]))
     return sorted(todo, key=lambda one: one.after), finished

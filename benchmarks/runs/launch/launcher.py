@@ -12,7 +12,7 @@ from itm_harness.benchmarks.runs.job import RunOptions
 from itm_harness.benchmarks.runs.launch.commands import command
 from itm_harness.benchmarks.runs.launch.processes import require_gpus, run_processes
 from itm_harness.benchmarks.runs.launch.slurm import run_on_slurm
-from itm_harness.benchmarks.runs.sweep import Failure, plan, say_finished
+from itm_harness.benchmarks.runs.sweep import Swept, plan, recorded_runs, say_finished
 from itm_harness.datasets.spec import nearest
 
 LAUNCHERS = ("local", "submitit", "print")
@@ -62,15 +62,17 @@ class Launch:
         return {key: value for key, _, value in (setting.partition("=") for setting in self.slurm)}
 
 
-def launch(every: Sequence[RunOptions], seeds: list[int], how: Launch, console: Console) -> list[Failure]:
-    """Run every combination that is not finished; what failed comes back. print: only its command."""
+def launch(every: Sequence[RunOptions], seeds: list[int], how: Launch, console: Console) -> Swept:
+    """Run every combination that is not finished, and wait for its end. print: only its command, nothing comes back."""
     told = Console(stderr=True) if how.launcher == "print" else console  # standard output holds commands alone
     todo, finished = plan(every, seeds, told)
     say_finished(finished, told)
     if how.launcher == "print":
         for run in todo:
             print(command(run, how.device))
-        return []
+        return Swept()
     if how.launcher == "submitit":
-        return run_on_slurm(todo, how.settings, how.jobs, how.device, console)
-    return run_processes(todo, how.jobs or len(how.gpus), how.gpus, how.device, console)
+        failures = run_on_slurm(todo, how.settings, how.jobs, how.device, console)
+    else:
+        failures = run_processes(todo, how.jobs or len(how.gpus), how.gpus, how.device, console)
+    return Swept(recorded_runs(every, seeds), failures)

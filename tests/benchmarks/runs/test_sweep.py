@@ -1,6 +1,7 @@
 """Lists of methods, data sets, variants and seeds: what is refused, skipped, listed as failed."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -10,7 +11,7 @@ from itm_harness.benchmarks.common.interrupt import Interrupted
 from itm_harness.benchmarks.records.store import read_records
 from itm_harness.benchmarks.runs import run as run_module
 from itm_harness.benchmarks.runs.job import RunOptions
-from itm_harness.benchmarks.runs.sweep import combinations, plan, run_here, sweep_here
+from itm_harness.benchmarks.runs.sweep import combinations, plan, recorded_runs, run_here, sweep_here
 from itm_tests.trees import write_coco, write_f30k
 
 SMALL = {"text.bert": None, "embed_size": 16, "train.batch_size": 8, "train.epochs": 1}
@@ -67,17 +68,20 @@ def test_a_failed_run_is_listed_and_the_rest_goes_on(options, quiet, tmp_path, a
     train = run_module._train
     monkeypatch.setattr(run_module, "_train", fail)
     shown = []
-    failures = sweep_here(combinations(options, ["gpo"], ["f30k"], []), [0, 1, 2, 3], accelerator, quiet, shown.append)
-    assert [(f.run.seed, f.reason, f.by_input) for f in failures] == [
+    swept = sweep_here(combinations(options, ["gpo"], ["f30k"], []), [0, 1, 2, 3], accelerator, quiet, shown.append)
+    assert [(f.run.seed, f.reason, f.by_input) for f in swept.failures] == [
         (1, "ZeroDivisionError: an error of ours", False),
         (2, "a sentence about the input.", True),
     ]
     assert "Traceback" in capsys.readouterr().err
     assert [record.seed for record in shown] == [0, 3]
+    assert swept.records == shown
     monkeypatch.undo()
     todo, finished = plan(combinations(options, ["gpo"], ["f30k"], []), [0, 1, 2, 3], quiet)
     assert labels(todo) == ["gpo f30k seed 1", "gpo f30k seed 2"]
     assert labels(finished) == ["gpo f30k seed 0", "gpo f30k seed 3"]
+    every = combinations(replace(options, fresh=True), ["gpo"], ["f30k"], [])
+    assert recorded_runs(every, [0, 1, 3]) == [one.record for one in finished] == shown
 
 
 def test_a_stop_ends_the_sweep(options, quiet, accelerator, monkeypatch):
@@ -96,7 +100,7 @@ def test_an_ensemble_comes_last_and_is_finished_when_its_members_are(options, tm
     todo, _ = plan(every, [0], console)
     assert labels(todo) == ["gsmn dense f30k seed 0", "gsmn sparse f30k seed 0", "gsmn full f30k seed 0"]
     assert run_here(todo, accelerator, console, lambda record: None) == []
-    assert len(read_records(tmp_path / "results")) == 3
+    assert len(read_records(tmp_path / "results" / "local")) == 3
     assert console.file.getvalue().count("already done") == 2  # the members were not trained again
     assert plan(every, [0], console)[0] == []
 

@@ -31,15 +31,15 @@ def test_it_is_read_back_as_the_same_run(options, monkeypatch):
 
     def capture(every, seeds, *rest):
         asked.update(every=every, seeds=seeds)
-        return []
+        return sweep.Swept()
 
     monkeypatch.setattr(sweep, "sweep_here", capture)
     monkeypatch.setattr(engine, "make_accelerator", lambda *asked: SimpleNamespace(is_main_process=True))
     monkeypatch.delenv("ITM_DATA", raising=False)
     line = command(Planned(options, 5), "cpu")
     program, *arguments = shlex.split(line)
-    assert program == "python"
-    monkeypatch.setattr(sys, "argv", arguments)
+    assert program == "itm"
+    monkeypatch.setattr(sys, "argv", [program, *arguments])
     with pytest.raises(SystemExit) as stop:
         harness.main()
     assert not stop.value.code

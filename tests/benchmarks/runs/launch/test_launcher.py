@@ -5,7 +5,7 @@ import pytest
 from itm_harness.benchmarks.common.errors import RunError
 from itm_harness.benchmarks.runs.job import RunOptions
 from itm_harness.benchmarks.runs.launch.launcher import Launch, launch
-from itm_harness.benchmarks.runs.sweep import combinations
+from itm_harness.benchmarks.runs.sweep import Swept, combinations
 from itm_tests.small_runs import SMALL
 from itm_tests.trees import write_f30k
 
@@ -36,11 +36,9 @@ def test_a_plain_run_stays_in_this_process():
 def test_print_writes_the_commands_alone_to_standard_output(tmp_path, capsys, quiet):
     write_f30k(tmp_path / "data")
     options = RunOptions("", "", tmp_path / "data", overrides=dict(SMALL), output=tmp_path)
-    assert launch(combinations(options, ["gpo", "hrem"], ["f30k"], []), [0, 1], Launch("print"), quiet) == []
+    assert launch(combinations(options, ["gpo", "hrem"], ["f30k"], []), [0, 1], Launch("print"), quiet) == Swept()
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(" --set")[0] for line in lines] == [
-        f"itm run --method {method} --dataset f30k --seeds {seed}"
-        for method in ("gpo", "hrem")
-        for seed in (0, 1)
+        f"itm run --method {method} --dataset f30k --seeds {seed}" for method in ("gpo", "hrem") for seed in (0, 1)
     ]
     assert not (tmp_path / "runs").exists()
