@@ -72,16 +72,20 @@ def _audit_record(file: Path, data: DataAtHand, report: Report) -> None:
     except RunError as error:
         report.wrong.append(str(error))
         return
-    wrong = [*wrong_metrics(record, details), *wrong_flags(record), *data.changed(record)]
-    report.wrong += [f"{record.id}: {sentence}" for sentence in wrong]
-    current = _current_hash(record.method, record.variant)
+    report.wrong += [f"{record.id}: {sentence}" for sentence in record_faults(record, details, data)]
+    current = current_hash(record.method, record.variant)
     if current is None:
         report.unchecked.append(record.id)
     elif current != record.code_hash:
         report.stale.append(record.id)
 
 
-_current_hash = cache(current_code_hash)
+def record_faults(record: Record, details: dict[str, Details], data: DataAtHand) -> list[str]:
+    """A sentence for each thing about a record that does not hold. details: of the record, by benchmark."""
+    return [*wrong_metrics(record, details), *wrong_flags(record), *data.changed(record)]
+
+
+current_hash = cache(current_code_hash)
 
 
 def _stale_notes(report: Report) -> list[str]:

@@ -118,7 +118,7 @@ def test_data_that_are_not_at_hand_are_told_and_not_wrong(place):
 
 def test_code_that_has_changed_is_told_and_not_wrong(place, monkeypatch):
     for code, told in (("other", "stale"), (None, "not part of this checkout")):
-        monkeypatch.setattr(module, "_current_hash", lambda *name, code=code: code)
+        monkeypatch.setattr(module, "current_hash", lambda *name, code=code: code)
         report = audited(place, "gsmn")
         assert report.wrong == []
         assert told in report.notes[0]

@@ -14,7 +14,7 @@ import torch
 
 from itm_harness.benchmarks.commands import app as harness
 from itm_tests.places import GOLDEN, ROOT
-from itm_tests.stores import Store
+from itm_tests.stores import Store, make_details
 from itm_tests.trees import write_coco, write_f30k
 
 SMALL = ["--set", "text.bert=null", "--set", "embed_size=32", "--set", "train.batch_size=8", "--epochs", "2"]
@@ -260,6 +260,42 @@ def test_tables_show_contributed_records_and_ones_own_apart(command, tmp_path):
     tracked, mine = ((folder / "LEADERBOARD.json").read_text() for folder in (tmp_path, tmp_path / "local"))
     assert ('"rsum": 75' in tracked, '"rsum": 150' in tracked) == (True, False)
     assert ('"rsum": 75' in mine, '"rsum": 150' in mine) == (True, True)
+
+
+def test_a_contributed_record_is_copied_and_the_tracked_tables_are_made_anew(command, tmp_path):
+    store, demo = Store(), make_details(0.5, n_images=500)
+    for seed in range(3):
+        code = {"commit": "0123456789", "dirty": False}
+        store.add_details({"demo-500": demo}, dataset="demo", seed=seed, code=code)
+    store.write(tmp_path / "local")
+    (tmp_path / "LEADERBOARD.csv").touch()
+    ids = [record.id for record in store.records]
+    refused(command("contribute", ids[0], "--results", tmp_path), "a row needs 3 seeds", "--fewer-seeds")
+    code, out, error = command("contribute", *ids, "--submitter", "A. Name", "--results", tmp_path)
+    assert code == 0, error
+    assert "demo-500" in (tmp_path / "LEADERBOARD.csv").read_text()
+    added = out[out.index("git add ") :].split()[2:]
+    assert added == [
+        *(str(tmp_path / "records" / f"{name}{suffix}") for name in ids for suffix in (".json", ".npz")),
+        str(tmp_path / "LEADERBOARD.csv"),
+    ]
+
+
+def test_export_writes_what_was_asked_for(command, tmp_path):
+    store = Store()
+    record = store.add(benchmarks=("f30k-1k",))
+    store.write(tmp_path)
+    base = ["export", record.id, "--results", tmp_path, "--output", tmp_path / "out"]
+    for asked in ("model-card", "mteb"):
+        code, _, error = command(*base, "--format", asked)
+        assert code == 0, error
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "README.md",
+        "Flickr30kI2TRetrieval.json",
+        "Flickr30kT2IRetrieval.json",
+    }
+    assert json.loads((tmp_path / "out" / "Flickr30kT2IRetrieval.json").read_text())["scores"]["test"]
+    refused(command(*base, "--format", "csv"), "--format csv is not known", "model-card or mteb")
 
 
 def test_leaderboard_names_a_damaged_record_and_writes_the_rest(command, tmp_path):
