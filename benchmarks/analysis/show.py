@@ -1,8 +1,10 @@
-"""`show`: one query of a record in the terminal, its ranked list with the right items marked."""
+"""`show`: one query of a record, its ranked list with the right items marked; in the terminal, or as JSON."""
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -23,7 +25,40 @@ from itm_harness.benchmarks.records.opening import Opened, open_record
 RIGHT = "✓"
 
 
-def show(
+@dataclass(frozen=True)
+class LookUp:
+    """A query of a benchmark, and what one record, or two, answered: answers are in the order of opened."""
+
+    benchmark: str
+    gallery: Gallery
+    opened: list[Opened]
+    answers: list[Answer]
+
+    def document(self) -> dict[str, Any]:
+        """For JSON. right: the items that belong to the query. text: a caption, or a picture's name."""
+        first = self.answers[0]
+        kind, item = DIRECTIONS[first.direction]
+        return {
+            "benchmark": self.benchmark,
+            "direction": first.direction,
+            "query": first.query,
+            "text": self._text(kind, first.query),
+            "right": [{"item": number, "text": self._text(item, number)} for number in first.right],
+            "answers": [
+                {
+                    "record": opened.record.id,
+                    "rank": found.rank,
+                    "best": [{**asdict(hit), "text": self._text(item, hit.item)} for hit in found.hits],
+                }
+                for opened, found in zip(self.opened, self.answers, strict=True)
+            ],
+        }
+
+    def _text(self, kind: str, number: int) -> str:
+        return self.gallery.captions[number] if kind == "caption" else self.gallery.name_of(number)
+
+
+def look_up(
     record: str,
     query: int,
     direction: str,
@@ -32,9 +67,8 @@ def show(
     dataset: str | None,
     results: Path,
     data_root: Path | None,
-    console: Console,
-) -> None:
-    """Print a query and what one record, or two, answered.
+) -> LookUp:
+    """A query, and what one record, or two, answered.
 
     dataset: where the captions are from; None = the record's data set, by its name. Raises RunError or DataError where
     a record, a benchmark or a query does not exist, or the data are not at hand.
@@ -46,9 +80,14 @@ def show(
     gallery = open_gallery(dataset or opened[0].record.dataset, data_root)
     for o in opened:
         require_same_data(gallery, o.record, o.details[chosen])
-    _print_query(answers[0], chosen, gallery, console)
-    for o, found in zip(opened, answers, strict=True):
-        console.print(_answer_table(o, found, gallery))
+    return LookUp(chosen, gallery, opened, answers)
+
+
+def show(found: LookUp, console: Console) -> None:
+    """Print a query and its answers."""
+    _print_query(found.answers[0], found.benchmark, found.gallery, console)
+    for opened, answered in zip(found.opened, found.answers, strict=True):
+        console.print(_answer_table(opened, answered, found.gallery))
 
 
 def _require_benchmark(opened: list[Opened], benchmark: str) -> None:

@@ -44,7 +44,6 @@ Contributed = Annotated[
     bool, typer.Option("--contributed", help="Of contributed records alone, into --results itself, not its local/.")
 ]
 Hash = Annotated[str, typer.Option("--hash", help="Of files over 1 GB: sampled blocks, or full, from end to end.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 def run_options(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -10,26 +9,33 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from itm_harness.benchmarks.commands.options import AsJson, DataRoot, Hash, Results, hash_whole
-from itm_harness.benchmarks.commands.shown import console, show_table
+from itm_harness.benchmarks.commands import completion
+from itm_harness.benchmarks.commands.help_text import examples, json_option
+from itm_harness.benchmarks.commands.options import DataRoot, Hash, RecordName, Results, hash_whole
+from itm_harness.benchmarks.commands.shown import console, print_json, show_table
 
 if TYPE_CHECKING:
     from itm_harness.benchmarks.analysis.compare import BenchmarkComparison
+    from itm_harness.benchmarks.audit.folder import Report
 
 app = typer.Typer()
 command = partial(app.command, rich_help_panel="Look at records")
 
 
 @command(
-    epilog="Examples:  itm compare gpo-demo-s0 gsmn-dense-demo-s0    "
-    "itm compare results/records/A.json other/records/B.json --json"
+    epilog=examples(
+        "itm compare gpo-demo-s0 gsmn-dense-demo-s0",
+        "itm compare gpo-demo-s0 hrem-fusion-demo-s0 --json",
+    )
 )
 def compare(
-    first: Annotated[str, typer.Argument(help="A record: its id, the beginning of it, or the path of its .json.")],
-    second: Annotated[str, typer.Argument(help="The record to compare it with.")],
+    first: RecordName,
+    second: Annotated[str, typer.Argument(help="The record to compare it with.", autocompletion=completion.records)],
     results: Results = Path("results"),
     queries: Annotated[int, typer.Option(help="How many of the most different queries.", min=0)] = 10,
-    as_json: AsJson = False,
+    as_json: Annotated[
+        bool, json_option("by benchmark: quantities with intervals and p, the queries that differ most.")
+    ] = False,
 ) -> None:
     """Difference of two records with 95 % intervals, exact McNemar, and the queries where they differ most."""
     from itm_harness.benchmarks.analysis.compare import compare_records
@@ -38,7 +44,7 @@ def compare(
     pair = open_record(first, results), open_record(second, results)
     found = compare_records(*pair, queries=queries)
     if as_json:
-        print(json.dumps({b.benchmark: asdict(b) for b in found}, indent=1))
+        print_json({b.benchmark: asdict(b) for b in found})
         return
     names = [opened.record.id for opened in pair]
     console.print(f"A = {names[0]}, B = {names[1]}", soft_wrap=True, highlight=False, markup=False)
@@ -47,34 +53,65 @@ def compare(
 
 
 @command(
-    epilog="Examples:  itm show gpo-demo-s0 --query 17    "
-    "itm show gpo-demo-s0 --query 85 --direction t2i --against gsmn-dense-demo-s0"
+    epilog=examples(
+        "itm show gpo-demo-s0 --query 17",
+        "itm show gpo-demo-s0 --query 85 --direction t2i --against vssr-demo-s0",
+    )
 )
 def show(
-    record: Annotated[str, typer.Argument(help="A record: its id, the beginning of it, or the path of its .json.")],
+    record: RecordName,
     query: Annotated[int, typer.Option(help="Number of the image or caption in the test split, from 0.")],
     direction: Annotated[str, typer.Option(help="i2t: captions of an image; t2i: images of a caption.")] = "i2t",
-    against: Annotated[str | None, typer.Option(help="A second record, shown below.")] = None,
-    benchmark: Annotated[str | None, typer.Option(help="Default: the one with the largest galleries.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Where the captions are from; default: the record's.")] = None,
+    against: Annotated[
+        str | None, typer.Option(help="A second record, shown below.", autocompletion=completion.records)
+    ] = None,
+    benchmark: Annotated[
+        str | None,
+        typer.Option(help="Default: the one with the largest galleries.", autocompletion=completion.benchmarks),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="Where the captions are from; default: the record's.", autocompletion=completion.datasets),
+    ] = None,
     results: Results = Path("results"),
     data_root: DataRoot = None,
+    as_json: Annotated[
+        bool,
+        json_option(
+            "benchmark, direction, query, text, right (item, text), answers (record, rank, best: item, score, "
+            "right, text)."
+        ),
+    ] = False,
 ) -> None:
     """Show what a record answered to one query: its rank and the best ten, right ones marked."""
-    from itm_harness.benchmarks.analysis.show import show as show_query
+    from itm_harness.benchmarks.analysis.show import look_up
+    from itm_harness.benchmarks.analysis.show import show as show_answers
 
-    show_query(record, query, direction, against, benchmark, dataset, results, data_root, console)
+    found = look_up(record, query, direction, against, benchmark, dataset, results, data_root)
+    if as_json:
+        print_json(found.document())
+    else:
+        show_answers(found, console)
 
 
 @command(
-    epilog="Examples:  itm audit    itm audit gpo-demo-s0 --results DIR/results    "
-    "itm audit --data-root DIR --hash full"
+    epilog=examples(
+        "itm audit",
+        "itm audit gpo-demo-s0 --json",
+        "itm audit --data-root DIR --hash full",
+    )
 )
 def audit(
-    records: Annotated[list[str] | None, typer.Argument(help="Ids, their beginnings, or paths; default: all.")] = None,
+    records: Annotated[
+        list[str] | None,
+        typer.Argument(help="Ids, their beginnings, or paths; default: all.", autocompletion=completion.records),
+    ] = None,
     results: Results = Path("results"),
     data_root: DataRoot = None,
     hash_: Hash = "sampled",
+    as_json: Annotated[
+        bool, json_option("wrong, notes, checked (sentences), stale and unchecked (ids of records).")
+    ] = False,
 ) -> None:
     """Check records: schema, ranks, flags, data at hand, tables, published numbers. Exit code 1 where one is wrong."""
     from itm_harness.benchmarks.audit.folder import Report
@@ -82,10 +119,17 @@ def audit(
 
     report = Report()
     audit_results(results, records or [], data_root, hash_whole(hash_), report)
+    if as_json:
+        print_json(asdict(report))
+    else:
+        _show_audit(report)
+    raise typer.Exit(1 if report.wrong else 0)
+
+
+def _show_audit(report: Report) -> None:
     for line in [*report.notes, *(f"WRONG: {sentence}" for sentence in report.wrong)]:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     console.print(f"checked: {', '.join(report.checked)}; wrong: {len(report.wrong)}", highlight=False)
-    raise typer.Exit(1 if report.wrong else 0)
 
 
 def _show_comparison(b: BenchmarkComparison) -> None:

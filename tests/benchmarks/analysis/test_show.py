@@ -1,13 +1,14 @@
 """`show` in the terminal: the query, the rank, the list with right items marked; what is wrong is one sentence."""
 
 import io
+import json
 import re
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from itm_harness.benchmarks.analysis.show import show
+from itm_harness.benchmarks.analysis.show import look_up, show
 from itm_harness.benchmarks.commands import app as harness
 from itm_harness.benchmarks.common.errors import RunError
 from itm_tests.stores import Store, ranked_details
@@ -41,7 +42,8 @@ def shown(place):
 
     def call(record="gpo", query=1, direction="i2t", against=None, benchmark=None, dataset=None) -> str:
         console = Console(file=io.StringIO(), width=160)
-        show(record, query, direction, against, benchmark, dataset, place / "results", place / "data", console)
+        found = look_up(record, query, direction, against, benchmark, dataset, place / "results", place / "data")
+        show(found, console)
         return console.file.getvalue()
 
     return call
@@ -66,6 +68,17 @@ def test_a_caption_with_its_picture_against_another_record(shown):
     assert re.search(r"│ 1 +│ ✓ +│ 1 +│ 1\.\d+ │ test_1001.png: A ", text)
 
 
+def test_the_same_as_json(place):
+    document = look_up("gpo", 7, "t2i", "hrem", None, None, place / "results", place / "data").document()
+    assert (document["benchmark"], document["direction"], document["query"]) == ("f30k-1k", "t2i", 7)
+    assert document["text"] == "a [red]dog[/red] <b>runs</b>"
+    assert document["right"] == [{"item": 1, "text": "test_1001.png"}]
+    assert [answer["rank"] for answer in document["answers"]] == [1, 4]
+    best = document["answers"][0]["best"][0]
+    assert (best["item"], best["right"], best["text"]) == (1, True, "test_1001.png")
+    assert document == json.loads(json.dumps(document))
+
+
 def test_a_rank_beyond_the_list_is_said(shown, place):
     assert "rank 16, not among the best listed" in shown(record="hrem")
 
@@ -74,7 +87,7 @@ def test_a_rank_beyond_the_list_is_said(shown, place):
     ("wrong", "message"),
     [
         ({"query": 4}, "--query 4: there are 4 images"),
-        ({"record": "gsmn"}, "record gsmn is not in"),
+        ({"record": "gsmn"}, "record gsmn is not among those of"),
         ({"against": "vssr"}, "vssr.* was not measured on f30k-1k but on f8k-1k"),
         ({"benchmark": "f30k"}, "no benchmark 'f30k'"),
     ],
