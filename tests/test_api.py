@@ -200,7 +200,7 @@ def test_records_and_leaderboard_are_frames(results):
     board = itm.leaderboard(str(results)).query("benchmark == 'f8k-1k'").set_index("method")
     assert board.seeds.to_dict() == {"hrem": 1, "gpo": 2}
     assert board.i2t_r1.to_dict() == {"hrem": 80, "gpo": 45}
-    assert {"rank", "rsum", "rsum_std", "rsum_low", "marks", "overrides"} <= set(board.columns)
+    assert {"rank", "rsum", "rsum_std", "rsum_low", "marks", "parameters_million"} <= set(board.columns)
     assert "f30k-1k" in set(itm.leaderboard(results, kind="published").benchmark)
     with pytest.raises(itm.RunError, match="does not exist"):
         itm.records(results / "none")

@@ -1,7 +1,7 @@
 """The quickstart notebook runs as it stands, in a kernel and a folder of its own, and says what its text promises.
 
-After a change, `jupyter execute --inplace docs/quickstart.ipynb` writes its outputs anew; remove docs/quickstart/, which
-an earlier one has left, before that.
+After a change, `jupyter execute --inplace docs/quickstart.ipynb` writes its outputs anew; remove docs/quickstart/
+before, which an earlier one has left.
 """
 
 import json
