@@ -14,6 +14,7 @@ from itm_harness.benchmarks.records.schema import Epoch
 from itm_harness.benchmarks.records.store import read_record
 from itm_harness.benchmarks.runs.job import RunOptions
 from itm_harness.benchmarks.runs.run import run
+from itm_tests.places import ROOT
 from itm_tests.stores import Store
 from itm_tests.trees import write_coco
 
@@ -185,3 +186,15 @@ def test_ranks_that_are_none_are_found(place):
     assert any("coco-5k: i2t mean" in sentence for sentence in wrong_metrics(record, worse))
     negative = {name: replace(d, i2t_ranks=d.i2t_ranks - 100) for name, d in details.items()}
     assert "no ranks" in wrong_metrics(record, negative)[0]
+
+
+def test_the_committed_results_hold_and_their_tables_are_what_the_contributed_records_give():
+    report = Report()
+    audit(ROOT / "results", [], None, False, report)
+    assert report.wrong == []
+    tables = {path.name for path in (ROOT / "results").iterdir() if path.is_file()}
+    assert report.checked[-1] == f"{len(tables)} generated tables"
+
+
+def test_a_users_own_results_are_no_part_of_the_repository():
+    assert "/results/local/" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
