@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -101,14 +101,23 @@ def scan_records(*results_dirs: Path) -> tuple[list[tuple[Record, dict[str, Deta
 
     Several folders: see `record_files`. Raises RunError where all of them are missing.
     """
-    found, problems = [], []
+    problems: list[str] = []
+    return [(record, details) for _, record, details in each_record(results_dirs, problems)], problems
+
+
+def each_record(results_dirs: Sequence[Path], problems: list[str]) -> Iterator[tuple[Path, Record, dict[str, Details]]]:
+    """Every record that can be read, with its file and details, one at a time; problems gets a sentence of each other.
+
+    Several folders: see `record_files`. Raises RunError where all of them are missing.
+    """
     for path in record_files(*results_dirs):
         try:
             record = read_record(path)
-            found.append((record, read_details_beside(path, record)))
+            details = read_details_beside(path, record)
         except RunError as error:
             problems.append(str(error))
-    return found, problems
+            continue
+        yield path, record, details
 
 
 def read_record(path: Path) -> Record:
