@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from typer.main import get_command
 
-from itm_harness.benchmarks.commands.app import app
+from itm_tests.command_lines import parse
 from itm_tests.places import ROOT
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -37,18 +36,6 @@ def commands(line: str) -> list[list[str]]:
     parts = [shlex.split(part, comments=True) for part in line.split("&&")]
     launched = [p for p in parts if "harness.py" in p and p[0] in ("python", "accelerate", "torchrun")]
     return [p[1:] for p in parts if p[:1] == ["itm"]] + [p[p.index("harness.py") + 1 :] for p in launched]
-
-
-def parse(words: list[str]) -> None:
-    """Parse a command and its options as the command line does, without running it. Raises a usage error.
-
-    A command that is named without options, and one with --help, need not be complete.
-    """
-    command, name = get_command(app), "itm"
-    while words and words[0] != "--help" and hasattr(command, "resolve_command"):
-        name, command, words = command.resolve_command(command.make_context(name, list(words)), words)
-    if words and "--help" not in words:
-        command.make_context(name, list(words))
 
 
 @documents

@@ -34,7 +34,7 @@ command = partial(app.command, rich_help_panel="Measure")
 
 @command(
     epilog=examples(
-        "itm evaluate --method gpo --dataset f30k --checkpoint DIR/model_best.pth",
+        "itm evaluate --method gpo --dataset demo --checkpoint DIR/best.safetensors",
         "itm evaluate --similarity DIR/sims.npy --benchmark f30k-1k --json",
     )
 )

@@ -12,7 +12,7 @@ import typer
 
 from itm_harness.benchmarks.commands import completion
 from itm_harness.benchmarks.commands.help_text import examples
-from itm_harness.benchmarks.commands.options import DataRoot, Results
+from itm_harness.benchmarks.commands.options import DataRoot, RecordName, Results
 from itm_harness.benchmarks.commands.shown import console
 from itm_harness.benchmarks.common.errors import RunError
 
@@ -58,17 +58,12 @@ def contribute(
 
 @command(
     epilog=examples(
-        "itm export gpo-f30k-s0 --format model-card --output runs/gpo-f30k-s0-1a2b3c4d",
+        "itm export gpo-demo-s0 --format model-card --output DIR",
         "itm export gpo-f30k-s0 --format mteb --output mteb-results",
     )
 )
 def export(
-    record: Annotated[
-        str,
-        typer.Argument(
-            help="A record: its id, the beginning of it, or the path of its .json.", autocompletion=completion.records
-        ),
-    ],
+    record: RecordName,
     format_: Annotated[str, typer.Option("--format", help="model-card, of the Hugging Face hub; or mteb.")],
     output: Annotated[Path, typer.Option(help="The folder that gets README.md, or a JSON file per task of MTEB.")],
     results: Results = Path("results"),
