@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from itm_harness.benchmarks.commands import data, known, measure, records, sharing, tables, train
+from itm_harness.benchmarks.commands import data, known, measure, records, run, sharing, tables, train
 from itm_harness.benchmarks.commands.shown import stop_with
 from itm_harness.benchmarks.common.errors import RunError
 from itm_harness.benchmarks.common.interrupt import Interrupted
@@ -23,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (train, measure, tables, records, sharing, data, known):
+for group in (run, train, measure, tables, records, sharing, data, known):
     app.add_typer(group.app)
 
 
