@@ -249,23 +249,24 @@ def leaderboard(results: File = "results", kind: str = "measured") -> pd.DataFra
 
 
 def compare(
-    a: Record | File, b: Record | File, results: File = "results", queries: int = 10
+    a: Record | File, b: Record | File, results: File = "results", *, single: bool = False, queries: int = 10
 ) -> dict[str, BenchmarkComparison]:
-    """Two records on the benchmarks that they share.
+    """Is the difference of two rows, each all seeds of a recipe, more than chance?
 
-    a, b: records, their ids, beginnings of ids, or paths of their .json. results: where ids are looked up. queries:
-    how many of the most different ones. Returns by benchmark: `frame()` has a row per recall and for the rsum with the
-    difference a − b, its 95 % interval, p, and p after Holm; `mcnemar` compares the images whose first caption is
-    right; `images` and `captions` are the queries whose ranks differ most. Raises RunError where a record is not there,
-    or where they were measured on different data.
+    a, b: a record of each row, its id, the beginning of it, or the path of its .json. results: where ids are looked up.
+    single: compare the two records alone. queries: of single records, how many of the most different ones.
+
+    Returns by benchmark: `frame()` has a row per recall and for the rsum with the difference a − b, its 95 % interval,
+    p, and p after Holm. Of single records also `mcnemar` (images whose first caption is right) and `images`, `captions`
+    (queries whose ranks differ most). Raises RunError where a record is not there, or where they share no test set.
     """
-    from itm_harness.benchmarks.analysis.compare import compare_records
-    from itm_harness.benchmarks.records.opening import open_record
+    from itm_harness.benchmarks.analysis.compare import compare_rows
+    from itm_harness.benchmarks.records.opening import open_pair
     from itm_harness.benchmarks.records.schema import Record
 
-    names = [record.id if isinstance(record, Record) else str(record) for record in (a, b)]
-    first, second = (open_record(name, Path(results)) for name in names)
-    return {found.benchmark: found for found in compare_records(first, second, queries)}
+    first, second = (record.id if isinstance(record, Record) else str(record) for record in (a, b))
+    rows = open_pair(first, second, Path(results), single)
+    return {found.benchmark: found for found in compare_rows(*rows, queries)}
 
 
 def _path(file: File | None) -> Path | None:

@@ -214,14 +214,17 @@ def test_a_damaged_record_is_left_out_with_a_warning(results):
             assert "hrem" not in set(frame(results).method)
 
 
-def test_records_are_compared_by_name_or_as_they_are(results, tmp_path):
-    (benchmark, found), *others = itm.compare("hrem", "gpo-f8k-s0", results).items()
+def test_records_are_compared_by_name_or_path(results):
+    (benchmark, found), *others = itm.compare("hrem", "gpo-f8k-s0", results, single=True).items()
     assert (benchmark, others) == ("f8k-1k", [])
     frame = found.frame()
     assert frame.difference["i2t R@1"] == pytest.approx(40)
     assert frame.loc["rsum", "low"] < frame.loc["rsum", "difference"] < frame.loc["rsum", "high"]
     assert frame["first"]["rsum"] - frame["second"]["rsum"] == pytest.approx(frame.difference["rsum"])
-    again = itm.compare(
-        results / "local" / "records" / f"{itm.records(results).id.iloc[-1]}.json", "gpo-f8k-s0", results
-    )
-    assert again == {benchmark: found}
+    (path,) = (results / "local" / "records").glob("*.json")
+    assert itm.compare(path, "gpo-f8k-s0", results, single=True)[benchmark].quantities == found.quantities
+
+
+def test_rows_are_compared_with_all_their_seeds(results):
+    found = itm.compare("hrem", "gpo-f8k-s0", results)["f8k-1k"]
+    assert found.frame().difference["i2t R@1"] == pytest.approx(80 - 45)

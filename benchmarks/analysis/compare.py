@@ -1,26 +1,32 @@
-"""Two records on one test set: differences with intervals, exact McNemar, the queries where they differ most."""
+"""Two rows, or two single records, on one test set: differences with intervals and p.
+
+Of single records also exact McNemar, and the queries where they differ most.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from itm_harness.benchmarks.analysis.statistics import Comparison, McNemar, compare, holm, image_recalls, mcnemar
+from itm_harness.benchmarks.analysis.evidence import Comparison, Sample, compare, holm
+from itm_harness.benchmarks.analysis.statistics import McNemar, image_recalls, mcnemar
 from itm_harness.benchmarks.common.errors import RunError
 from itm_harness.benchmarks.records.opening import Opened
-from itm_harness.benchmarks.records.schema import Details, Metrics
+from itm_harness.benchmarks.records.schema import Metrics
 
 if TYPE_CHECKING:
     import pandas as pd
 
+SEEDS_NOT_COUNTED = "Only the choice of test images is in the intervals and p, not the choice of seeds."
 QUANTITIES = (*(f"{direction} R@{k}" for direction in ("i2t", "t2i") for k in (1, 5, 10)), "rsum")
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """A recall or the rsum of both records, in percent; the difference is first − second. adjusted: p after Holm."""
+    """A recall or the rsum of both rows, in percent; the difference is first − second. adjusted: p after Holm."""
 
     name: str
     first: float
@@ -46,14 +52,16 @@ class Query:
 
 @dataclass(frozen=True)
 class BenchmarkComparison:
-    """Both records on one benchmark.
+    """Two rows on one benchmark. seeds_counted: is the choice of seeds in the intervals?
 
-    mcnemar: of images whose first caption is right. images, captions: the queries with the largest ratio of ranks.
+    Of single records alone: mcnemar, of images whose first caption is right; images, captions, the queries with the
+    largest ratio of ranks.
     """
 
     benchmark: str
     quantities: list[Quantity]
-    mcnemar: McNemar
+    seeds_counted: bool
+    mcnemar: McNemar | None
     images: list[Query]
     captions: list[Query]
 
@@ -65,26 +73,32 @@ class BenchmarkComparison:
         columns = ["name", "first", "second", "difference", "low", "high", "p", "adjusted"]
         return pd.DataFrame(rows, columns=columns).set_index("name")
 
-    def mcnemar_sentence(self) -> str:
-        """For people; the first is A, the second B."""
-        m = self.mcnemar
-        return f"image-level R@1, exact McNemar: only A {m.first_only}, only B {m.second_only}, p {shown_p(m.p)}"
+    def sentences(self) -> list[str]:
+        """What the numbers do not say, for people; the first is A, the second B."""
+        said = [] if self.seeds_counted else [SEEDS_NOT_COUNTED]
+        if m := self.mcnemar:
+            only = f"only A {m.first_only}, only B {m.second_only}"
+            said.append(f"image-level R@1, exact McNemar: {only}, p {shown_p(m.p)}")
+        return said
 
 
-def compare_records(first: Opened, second: Opened, queries: int = 10) -> list[BenchmarkComparison]:
-    """Both records on every benchmark that they share. queries: how many of the most different ones.
+def compare_rows(first: Sequence[Opened], second: Sequence[Opened], queries: int = 10) -> list[BenchmarkComparison]:
+    """Two rows, each the records of its seeds, on every benchmark that they share.
 
-    Raises RunError where they share none, or were measured on different test sets.
+    queries: how many of the most different ones, of rows of one record each. Raises RunError where they share no
+    benchmark, or were measured on different test sets.
     """
-    shared = [name for name in first.record.metrics if name in second.record.metrics]
+    one, other = first[0].record, second[0].record
+    shared = [name for name in one.metrics if name in other.metrics]
     if not shared:
         raise RunError(
-            f"{first.record.id} ({', '.join(first.record.metrics)}) and {second.record.id} "
-            f"({', '.join(second.record.metrics)}) share no benchmark; compare records of one data set."
+            f"{one.id} ({', '.join(one.metrics)}) and {other.id} ({', '.join(other.metrics)}) share no benchmark; "
+            f"compare records of one data set."
         )
     for name in shared:
-        _require_one_test_set(name, first, second)
-    return [_on(name, first.details[name], second.details[name], queries) for name in shared]
+        for opened in (*first[1:], *second):
+            _require_one_test_set(name, first[0], opened)
+    return [_on(name, first, second, queries) for name in shared]
 
 
 def _require_one_test_set(benchmark: str, first: Opened, second: Opened) -> None:
@@ -101,27 +115,40 @@ def _require_one_test_set(benchmark: str, first: Opened, second: Opened) -> None
         )
 
 
-def _on(benchmark: str, first: Details, second: Details, queries: int) -> BenchmarkComparison:
+def _on(benchmark: str, first: Sequence[Opened], second: Sequence[Opened], queries: int) -> BenchmarkComparison:
+    quantities = _quantities(_samples(benchmark, first), _samples(benchmark, second))
+    counted = quantities[0].comparison.seeds_counted
+    if len(first) > 1 or len(second) > 1:
+        return BenchmarkComparison(benchmark, quantities, counted, None, [], [])
+    (a,), (b,) = ([opened.details[benchmark] for opened in row] for row in (first, second))
     return BenchmarkComparison(
-        benchmark=benchmark,
-        quantities=_quantities(_with_rsum(first), _with_rsum(second)),
-        mcnemar=mcnemar(first.i2t_ranks < 1, second.i2t_ranks < 1),
-        images=most_different(first.i2t_ranks, second.i2t_ranks, queries),
-        captions=most_different(first.t2i_ranks, second.t2i_ranks, queries),
+        benchmark,
+        quantities,
+        counted,
+        mcnemar(a.i2t_ranks < 1, b.i2t_ranks < 1),
+        images=most_different(a.i2t_ranks, b.i2t_ranks, queries),
+        captions=most_different(a.t2i_ranks, b.t2i_ranks, queries),
     )
 
 
-def _with_rsum(details: Details) -> np.ndarray:
+def _samples(benchmark: str, row: Sequence[Opened]) -> list[Sample]:
+    """Of each of QUANTITIES."""
+    shares = np.stack([_shares(opened, benchmark) for opened in row])  # (seeds, n_images, 7)
+    drawn = row[0].record.seeded
+    return [Sample(shares[:, :, q].mean(axis=0), shares[:, :, q].mean(axis=1), drawn) for q in range(len(QUANTITIES))]
+
+
+def _shares(opened: Opened, benchmark: str) -> np.ndarray:
     """(n_images, 7): shares of the six recalls and of their sum."""
-    recalls = image_recalls(details)
+    recalls = image_recalls(opened.details[benchmark], opened.record.metrics[benchmark].folds)
     return np.column_stack([recalls, recalls.sum(axis=1)])
 
 
-def _quantities(first: np.ndarray, second: np.ndarray) -> list[Quantity]:
-    compared = compare(first, second)
+def _quantities(first: Sequence[Sample], second: Sequence[Sample]) -> list[Quantity]:
+    compared = [compare(a, b) for a, b in zip(first, second, strict=True)]
     adjusted = holm(np.array([c.p for c in compared]))
-    columns = zip(QUANTITIES, first.mean(axis=0), second.mean(axis=0), compared, adjusted, strict=True)
-    return [Quantity(name, float(a), float(b), c, float(p)) for name, a, b, c, p in columns]
+    columns = zip(QUANTITIES, first, second, compared, adjusted, strict=True)
+    return [Quantity(name, float(a.scores.mean()), float(b.scores.mean()), c, float(p)) for name, a, b, c, p in columns]
 
 
 def shown_p(p: float) -> str:

@@ -1,7 +1,7 @@
 """Student's t with fractional degrees of freedom: two-sided p, and the quantile of a 95 % interval.
 
-P(|T| > t) with ν degrees of freedom is the regularised incomplete beta function I_x(ν/2, 1/2) at x = ν / (ν + t²), which
-is computed by its continued fraction (DLMF 8.17.22) after Lentz's method.
+P(|T| > t) with ν degrees of freedom is the regularised incomplete beta function I_x(ν/2, 1/2) at x = ν / (ν + t²),
+which is computed by its continued fraction (DLMF 8.17.22) after Lentz's method.
 """
 
 from __future__ import annotations

@@ -25,29 +25,44 @@ command = partial(app.command, rich_help_panel="Look at records")
 @command(
     epilog=examples(
         "itm compare gpo-demo-s0 gsmn-dense-demo-s0",
+        "itm compare gpo-demo-s0 gpo-demo-s1 --single",
         "itm compare gpo-demo-s0 hrem-fusion-demo-s0 --json",
     )
 )
 def compare(
-    first: RecordName,
-    second: Annotated[str, typer.Argument(help="The record to compare it with.", autocompletion=completion.records)],
+    first: Annotated[
+        str,
+        typer.Argument(
+            help="A record of a row: its id, the beginning of it, or its .json.", autocompletion=completion.records
+        ),
+    ],
+    second: Annotated[
+        str, typer.Argument(help="A record of the row to compare it with.", autocompletion=completion.records)
+    ],
     results: Results = Path("results"),
-    queries: Annotated[int, typer.Option(help="How many of the most different queries.", min=0)] = 10,
+    single: Annotated[bool, typer.Option("--single", help="Compare the two records alone, not their rows.")] = False,
+    queries: Annotated[
+        int, typer.Option(help="Of single records: how many of the most different queries.", min=0)
+    ] = 10,
     as_json: Annotated[
         bool, json_option("by benchmark: quantities with intervals and p, the queries that differ most.")
     ] = False,
 ) -> None:
-    """Difference of two records with 95 % intervals, exact McNemar, and the queries where they differ most."""
-    from itm_harness.benchmarks.analysis.compare import compare_records
-    from itm_harness.benchmarks.records.opening import open_record
+    """Is the difference of two rows more than chance? A row is all seeds of a record's recipe.
 
-    pair = open_record(first, results), open_record(second, results)
-    found = compare_records(*pair, queries=queries)
+    Differences with 95 % intervals and p; of single records also exact McNemar and where they differ most.
+    """
+    from itm_harness.benchmarks.analysis.compare import compare_rows
+    from itm_harness.benchmarks.records.opening import open_pair
+
+    pair = open_pair(first, second, results, single)
+    found = compare_rows(*pair, queries=queries)
     if as_json:
         print_json({b.benchmark: asdict(b) for b in found})
         return
-    names = [opened.record.id for opened in pair]
-    console.print(f"A = {names[0]}, B = {names[1]}", soft_wrap=True, highlight=False, markup=False)
+    for letter, row in zip("AB", pair, strict=True):
+        names = ", ".join(opened.record.id for opened in row)
+        console.print(f"{letter} = {names}", soft_wrap=True, highlight=False, markup=False)
     for benchmark in found:
         _show_comparison(benchmark)
 
@@ -135,7 +150,8 @@ def _show_audit(report: Report) -> None:
 def _show_comparison(b: BenchmarkComparison) -> None:
     columns = ("", "A", "B", "A − B", "95 % interval", "p", "p (Holm)")  # noqa: RUF001
     show_table(columns, [q.row() for q in b.quantities], b.benchmark)
-    console.print(b.mcnemar_sentence(), highlight=False, soft_wrap=True)
+    for sentence in b.sentences():
+        console.print(sentence, highlight=False, soft_wrap=True)
     for kind, queries in (("image", b.images), ("caption", b.captions)):
         if queries:
             console.print(f"{kind}s with the largest ratio of ranks, by position in the test split from 0:")

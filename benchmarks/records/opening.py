@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,41 @@ def open_record(name: str, results_dir: Path) -> Opened:
     path = find_record(name, results_dir)
     record = read_record(path)
     return Opened(record, read_details_beside(path, record))
+
+
+def open_row(name: str, results_dir: Path) -> list[Opened]:
+    """The record of a name, and those that differ from it in their seed alone, by seed.
+
+    They lie beside it where it is named by a path, else among a user's own and contributed ones; diverged and damaged
+    ones are left out. Raises RunError as `open_record` does.
+    """
+    named = open_record(name, results_dir)
+    by_path = name.endswith(".json")
+    files = sorted(Path(name).parent.glob("*.json")) if by_path else record_files(*seen_results(results_dir))
+    row = {named.record.id: named} | {one.record.id: one for one in _other_seeds(named.record, files)}
+    return sorted(row.values(), key=lambda opened: (opened.record.seed or 0, opened.record.id))
+
+
+def open_pair(first: str, second: str, results_dir: Path, single: bool = False) -> tuple[list[Opened], list[Opened]]:
+    """Two rows, or the two records alone: where that is asked for, and where both are seeds of one row."""
+    rows = open_row(first, results_dir), open_row(second, results_dir)
+    if single or rows[0][0].record.group_key == rows[1][0].record.group_key:
+        return [open_record(first, results_dir)], [open_record(second, results_dir)]
+    return rows
+
+
+def _other_seeds(record: Record, files: Sequence[Path]) -> Iterator[Opened]:
+    """Those of a record's row, the record itself left out. Files of other names are not opened."""
+    begins = None if record.seed is None else record.id.rpartition(f"-s{record.seed}-")[0]
+    for path in files:
+        if begins is None or not path.stem.startswith(begins) or path.stem == record.id:
+            continue
+        try:
+            other = read_record(path)
+            if other.group_key == record.group_key and other.diverged is None:
+                yield Opened(other, read_details_beside(path, other))
+        except RunError:
+            continue
 
 
 def find_record(name: str, results_dir: Path) -> Path:

@@ -1,11 +1,18 @@
-"""Two records side by side: found by name, refused where they do not belong together, known differences."""
+"""Rows and records side by side: found by name, refused where they do not belong together, known differences."""
 
 import numpy as np
 import pytest
 
-from itm_harness.benchmarks.analysis.compare import Query, compare_records, most_different
+from itm_harness.benchmarks.analysis.compare import (
+    SEEDS_NOT_COUNTED,
+    Query,
+    compare_records,
+    compare_rows,
+    most_different,
+)
+from itm_harness.benchmarks.analysis.evidence import Sample, compare
 from itm_harness.benchmarks.common.errors import RunError
-from itm_harness.benchmarks.records.opening import Opened, open_record
+from itm_harness.benchmarks.records.opening import Opened, open_pair, open_record, open_row
 from itm_tests.stores import Store, details_of
 
 OWNER = np.repeat(np.arange(4), 2)
@@ -14,6 +21,10 @@ OWNER = np.repeat(np.arange(4), 2)
 def opened(i2t, t2i, owner=OWNER, **changes) -> Opened:
     details = {"f8k-1k": details_of(np.array(i2t), np.array(t2i), np.array(owner))}
     return Opened(Store().add_details(details, **changes), details)
+
+
+def compare_records(first: Opened, second: Opened):
+    return compare_rows([first], [second])
 
 
 @pytest.fixture
@@ -78,7 +89,8 @@ def test_differences_are_first_minus_second():
         assert by_name[name].comparison.p <= by_name[name].adjusted <= 1
     assert by_name["i2t R@5"].comparison.p == 1
     assert (found.mcnemar.first_only, found.mcnemar.second_only, found.mcnemar.p) == (1, 0, 1)
-    assert found.mcnemar_sentence().endswith("only A 1, only B 0, p 1.0000")
+    assert found.sentences()[0] == SEEDS_NOT_COUNTED
+    assert found.sentences()[1].endswith("only A 1, only B 0, p 1.0000")
     assert by_name["t2i R@5"].row()[:4] == ("t2i R@5", "50.0", "12.5", "+37.5")
     assert found.images == [Query(1, 1, 5), Query(2, 8, 21)]
     assert found.captions[:3] == [Query(1, 1, 21), Query(2, 1, 21), Query(3, 1, 21)]
@@ -90,8 +102,63 @@ def test_differences_are_first_minus_second():
 def test_holm_runs_over_the_quantities():
     first, second = opened([0] * 4, [0] * 8), opened([50] * 4, [50] * 8, seed=1)
     (found,) = compare_records(first, second)
-    assert {q.comparison.p for q in found.quantities} == {2 / 10_001}
-    assert [q.adjusted for q in found.quantities] == pytest.approx([7 * 2 / 10_001] * 7)
+    assert [q.row()[-2:] for q in found.quantities] == [("< 0.0001", "< 0.0001")] * 7
+    first, second = opened([0, 0, 7, 7], [0] * 8), opened([0, 4, 20, 7], [0, 4] * 4, seed=1)
+    (found,) = compare_records(first, second)
+    smallest = min(found.quantities, key=lambda q: q.comparison.p)
+    assert smallest.adjusted == pytest.approx(min(1, 7 * smallest.comparison.p))
+
+
+def seeds(store, folder, skills, **changes):
+    for seed, skill in enumerate(skills):
+        store.add(skill, seed=seed, **changes)
+    store.write(folder)
+
+
+def test_a_row_is_all_seeds_of_a_record(tmp_path):
+    store = Store()
+    seeds(store, tmp_path, (0.5, 0.55, 0.6))
+    store.add(0.9, seed=3, recipe={"other": 1}, overrides={"other": 1})
+    store.add(0.1, seed=4, diverged="the embeddings have collapsed")
+    store.add(0.9, method="hrem")
+    store.write(tmp_path)
+    row = open_row("gpo-f8k-s1", tmp_path)
+    assert [opened.record.seed for opened in row] == [0, 1, 2]
+    path = next((tmp_path / "records").glob("gpo-f8k-s2-*.json"))
+    assert [opened.record.seed for opened in open_row(str(path), tmp_path / "none")] == [0, 1, 2]
+    assert [opened.record.seed for opened in open_row("gpo-f8k-s4", tmp_path)] == [0, 1, 2, 4]  # asked for by its name
+
+
+def test_rows_are_compared_by_images_and_seeds(tmp_path):
+    store = Store()
+    seeds(store, tmp_path, (0.5, 0.55, 0.6))
+    seeds(store, tmp_path, (0.4, 0.45, 0.47), method="hrem")
+    (found,) = compare_rows(*open_pair("gpo-f8k-s0", "hrem-gpo-f8k-s0", tmp_path))
+    gpo, hrem = ([run for run in store.runs() if run.record.method == name] for name in ("gpo", "hrem"))
+    samples = []
+    for runs in (gpo, hrem):
+        scores = np.stack([run.scores["f8k-1k"] for run in runs])
+        samples.append(Sample(scores.mean(axis=0), scores.mean(axis=1)))
+    assert found.quantities[-1].comparison == compare(*samples)
+    assert (found.seeds_counted, found.mcnemar, found.images, found.sentences()) == (True, None, [], [])
+    (single,) = compare_rows(*open_pair("gpo-f8k-s0", "hrem-gpo-f8k-s0", tmp_path, single=True))
+    assert (single.quantities[-1].first, single.quantities[-1].second) == pytest.approx((300, 240))
+    assert single.sentences()[0] == SEEDS_NOT_COUNTED
+
+
+def test_rows_of_one_seed_and_two_seeds_of_one_row_are_single_records(tmp_path):
+    store = Store()
+    seeds(store, tmp_path, (0.5, 0.6))
+    seeds(store, tmp_path, (0.7,), method="hrem")
+    seeds(store, tmp_path, (0.8,), method="aahr")
+    for names in (("hrem", "aahr"), ("gpo-f8k-s0", "gpo-f8k-s1")):
+        pair = open_pair(*names, tmp_path)
+        assert [len(row) for row in pair] == [1, 1]
+        (found,) = compare_rows(*pair)
+        assert not found.seeds_counted
+        assert found.mcnemar is not None
+    (found,) = compare_rows(*open_pair("gpo-f8k-s0", "hrem", tmp_path))
+    assert found.seeds_counted  # by the two seeds of one of them
 
 
 def test_only_shared_benchmarks_are_compared():
