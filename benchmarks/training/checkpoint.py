@@ -21,7 +21,7 @@ from itm_harness.benchmarks.common.errors import RunError
 
 BEST = "best.safetensors"  # in a run's folder: the epoch that was selected
 KEPT = 2
-FORMAT = "itm-harness-1"
+FORMAT = "itm-harness-1"  # of a model file; in its metadata, the key of what it says of itself
 
 
 class About(TypedDict):
@@ -71,11 +71,12 @@ def _copied(value: Any) -> Any:
 
 
 def save_model(path: Path, method: Stateful, about: About) -> None:
-    """One file that `evaluate --checkpoint` reads."""
+    """One file that `evaluate --checkpoint` reads. The same model gives the same bytes: safetensors writes several
+    entries of metadata in any order, so there is one."""
     part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(part, _tensors(method.state_dict()), {"format": FORMAT, "about": json.dumps(about)})
+        _write(part, _tensors(method.state_dict()), {FORMAT: json.dumps(about)})
         os.replace(part, path)
         sync(path.parent)
     except (SafetensorError, OSError) as error:
@@ -84,19 +85,24 @@ def save_model(path: Path, method: Stateful, about: About) -> None:
 
 
 def read_about(path: Path) -> About:
-    """The description inside a model file, without its tensors. Raises RunError where it is not one of ours."""
+    """The description inside a model file, without its tensors; those of version 0.1 had two entries of metadata.
+
+    Raises RunError where it is not one of ours.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
     except (SafetensorError, OSError, ValueError) as error:
         raise _corrupt(path, error) from error
-    if metadata.get("format") != FORMAT:
+    older = metadata.get("about") if metadata.get("format") == FORMAT else None
+    told = metadata.get(FORMAT, older)
+    if told is None:
         raise RunError(
             f"checkpoint {path} was not written by this harness; give its best.safetensors or an official .pth."
         )
     try:
-        return TypeAdapter(About).validate_json(metadata["about"])
-    except (KeyError, ValueError) as error:
+        return TypeAdapter(About).validate_json(told)
+    except ValueError as error:
         raise _corrupt(path, error) from error
 
 

@@ -45,7 +45,7 @@ def official():
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory):
     path = tmp_path_factory.mktemp("ours") / "best.safetensors"
-    save_file(GPO(CONFIG).state_dict(), path, {"format": FORMAT, "about": json.dumps(ABOUT)})
+    save_file(GPO(CONFIG).state_dict(), path, {FORMAT: json.dumps(ABOUT)})
     return path.read_bytes()
 
 
@@ -97,7 +97,7 @@ def test_damaged_official_ones(tmp_path, data):
 def test_ours(tmp_path, ours, data):
     path = tmp_path / "best.safetensors"
     about = data.draw(altered(ABOUT).map(json.dumps) | altered(CONFIG.model_dump(mode="json")).map(described))
-    save_file(GPO(CONFIG).state_dict(), path, {"format": FORMAT, "about": about})
+    save_file(GPO(CONFIG).state_dict(), path, {FORMAT: about})
     path.write_bytes(data.draw(st.just(path.read_bytes()) | damaged(ours)))
 
     def read():

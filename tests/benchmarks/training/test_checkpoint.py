@@ -1,12 +1,21 @@
 """Checkpoints: what is read equals what was written; damage and misfits are named."""
 
+import json
 import shutil
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from itm_harness.benchmarks.common.errors import RunError
-from itm_harness.benchmarks.training.checkpoint import Snapshot, TrainingCheckpoints, load_model, read_about, save_model
+from itm_harness.benchmarks.training.checkpoint import (
+    FORMAT,
+    Snapshot,
+    TrainingCheckpoints,
+    load_model,
+    read_about,
+    save_model,
+)
 
 
 def trained(width=3, seed=0):
@@ -114,17 +123,32 @@ def test_without_a_checkpoint_there_is_nothing_to_resume(tmp_path):
     assert TrainingCheckpoints(tmp_path / "none").load_newest(*trained()) is None
 
 
+ABOUT = {
+    "method": "gpo", "variant": "", "dataset": "f30k", "config": {"embed_size": 8}, "vocabulary": ["ä", "b"],
+    "seed": 1, "code_hash": "c", "epoch": 3, "dev_rsum": 100.5,
+}  # fmt: skip
+
+
 def test_a_model_file_says_what_it_is(tmp_path):
     model, _ = trained()
-    about = {
-        "method": "gpo", "variant": "", "dataset": "f30k", "config": {"embed_size": 8}, "vocabulary": ["ä", "b"],
-        "seed": 1, "code_hash": "c", "epoch": 3, "dev_rsum": 100.5,
-    }  # fmt: skip
-    save_model(tmp_path / "best.safetensors", model, about)
-    assert read_about(tmp_path / "best.safetensors") == about
+    save_model(tmp_path / "best.safetensors", model, ABOUT)
+    assert read_about(tmp_path / "best.safetensors") == ABOUT
     other, _ = trained(seed=1)
     load_model(tmp_path / "best.safetensors", other)
     assert torch.equal(other[1].running_mean, model[1].running_mean)
+
+
+def test_the_same_model_gives_the_same_bytes(tmp_path):
+    written = set()
+    for number in range(10):
+        save_model(tmp_path / f"{number}.safetensors", trained()[0], ABOUT)
+        written.add((tmp_path / f"{number}.safetensors").read_bytes())
+    assert len(written) == 1
+
+
+def test_model_files_of_before_are_read(tmp_path):
+    save_file({"a": torch.ones(2)}, tmp_path / "old.safetensors", {"format": FORMAT, "about": json.dumps(ABOUT)})
+    assert read_about(tmp_path / "old.safetensors") == ABOUT
 
 
 def test_a_model_of_other_sizes_is_named(tmp_path):
@@ -146,8 +170,6 @@ def test_a_damaged_file_is_named(tmp_path, content):
 
 
 def test_a_foreign_safetensors_file_is_refused(tmp_path):
-    from safetensors.torch import save_file
-
     save_file({"a": torch.ones(2)}, tmp_path / "other.safetensors")
     with pytest.raises(RunError, match="not written by this harness"):
         read_about(tmp_path / "other.safetensors")
