@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +64,39 @@ def test_run_files_a_record_and_prints_its_metrics(run, tmp_path):
     code, out, _ = run("--seeds", "0,1")
     assert code == 0
     assert "f30k-1k" in out
+    assert re.search(r"next:\n  itm show .+\n  itm compare .+\n  itm leaderboard .+\n$", out)
+    assert out.count("next:") == 1
     assert len(list((tmp_path / "out" / "results" / "local" / "records").glob("*.json"))) == 2
+
+
+@pytest.mark.parametrize("words", [["-h"], ["data", "-h"], ["data", "check", "-h"]])
+def test_help_has_a_short_name(command, words):
+    code, out, _ = command(*words)
+    assert code == 0
+    assert "Usage: " in out
+    assert "--help" in out
+
+
+def test_the_version_is_that_of_the_package(command):
+    written = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert command("--version") == (0, f"itm-harness {written}\n", "")
+
+
+def test_the_device_of_bench_has_one_default(command):
+    text = " ".join(command("bench", "--help")[1].replace("│", " ").split())
+    assert "--device <str> cpu, cuda or cuda:N. [default: cpu]" in text
+
+
+def test_a_terminal_without_unicode_shows_other_signs(tmp_path):
+    store = Store()
+    store.add(0.5)
+    store.add(0.75, method="hrem")
+    store.write(tmp_path)
+    words = ["-m", "itm_harness.benchmarks.commands", "compare", "hrem", "gpo", "--results", str(tmp_path)]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-P", *words], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "A ? B" in done.stdout
 
 
 def test_dry_run_shows_recipe_sources_and_memory_and_trains_nothing(run, tmp_path):
@@ -353,7 +387,7 @@ def test_ablate_lists_runs_what_is_missing_and_writes_the_table(command, data, t
     table = tmp_path / "out" / "results" / "local" / "ABLATIONS.md"
     first = table.read_bytes()
     assert b"## gpo on f30k" in first
-    assert b"not run" in first
+    assert b"Not run: AvgPool image / CLS text" in first
     assert "row 1" not in command(*base, *rows)[1]
     table.unlink()
     assert command("ablate", "--table", "--output", tmp_path / "out")[0] == 0
