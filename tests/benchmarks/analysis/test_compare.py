@@ -6,7 +6,6 @@ import pytest
 from itm_harness.benchmarks.analysis.compare import (
     SEEDS_NOT_COUNTED,
     Query,
-    compare_records,
     compare_rows,
     most_different,
 )
