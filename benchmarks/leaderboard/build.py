@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from itm_harness.benchmarks.common.atomic import write_whole
 from itm_harness.benchmarks.common.errors import RunError
+from itm_harness.benchmarks.leaderboard.board import boards_of
 from itm_harness.benchmarks.leaderboard.eccv_table import read_eccv
 from itm_harness.benchmarks.leaderboard.formats import FORMATS
 from itm_harness.benchmarks.leaderboard.page import make_page
@@ -15,6 +16,7 @@ from itm_harness.benchmarks.leaderboard.published import read_published
 from itm_harness.benchmarks.leaderboard.rows import Run, make_runs
 from itm_harness.benchmarks.leaderboard.tables import Page
 from itm_harness.benchmarks.records.code_hash import method_code_hash
+from itm_harness.benchmarks.records.schema import Details, Record
 from itm_harness.benchmarks.records.store import each_record
 from itm_harness.datasets.spec import nearest
 from itm_harness.methods.registry import SHIPPED, find_method
@@ -43,23 +45,31 @@ def read_page(*results_dirs: Path) -> tuple[Page, list[str]]:
     Raises RunError where all folders are missing.
     """
     runs, damaged = read_runs(*results_dirs)
-    page, conflicts = make_page(runs, read_published(), read_eccv())
+    page, conflicts = make_page(boards_of(runs), read_published(), read_eccv())
     return page, damaged + conflicts
 
 
 def read_runs(*results_dirs: Path) -> tuple[list[Run], list[str]]:
-    """The runs that may be shown, and a sentence for each damaged record.
+    """The runs that may be shown, and a sentence for each damaged record; ranked lists are read and not kept.
 
-    Ranked lists are not kept: a record at a time is read. Raises RunError where all folders are missing.
+    Raises RunError where all folders are missing.
     """
     damaged: list[str] = []
-    found = each_record(results_dirs, damaged)
-    return make_runs((record, details, _link(file, results_dirs[0])) for file, record, details in found), damaged
+    return _runs(each_record(results_dirs, damaged), results_dirs[0]), damaged
 
 
-def _link(file: Path, page_dir: Path) -> str:
-    """A record's file as a link from a page."""
-    return Path(os.path.relpath(file, page_dir)).as_posix()
+def read_runs_and_details(*results_dirs: Path) -> tuple[list[Run], dict[str, dict[str, Details]], list[str]]:
+    """As `read_runs`, with the details of every record by its id between them."""
+    damaged: list[str] = []
+    found = list(each_record(results_dirs, damaged))
+    return _runs(found, results_dirs[0]), {record.id: details for _, record, details in found}, damaged
+
+
+def _runs(found: Iterable[tuple[Path, Record, dict[str, Details]]], page_dir: Path) -> list[Run]:
+    """page_dir: where the page lies that links to the records."""
+    return make_runs(
+        (record, details, Path(os.path.relpath(file, page_dir)).as_posix()) for file, record, details in found
+    )
 
 
 def _renderer(name: str) -> tuple[str, Callable]:

@@ -11,8 +11,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from itm_harness.benchmarks.common.errors import RunError
-from itm_harness.benchmarks.leaderboard.rows import MARKS, Row
-from itm_harness.benchmarks.leaderboard.tables import Column, Marks, Table
+from itm_harness.benchmarks.leaderboard.rows import Row
+from itm_harness.benchmarks.leaderboard.tables import Column, Marked, System, Table
 from itm_harness.benchmarks.records.schema import ECCVCaption
 
 FILE = Path(__file__).parent / "published" / "eccv.csv"
@@ -25,8 +25,7 @@ SIDES = ("i2t", "t2i")
 ECCV = {"map_at_r": "mAP@R", "r_precision": "R-P", "r1": "R@1"}
 CXC = {"cxc_r1": "R@1", "cxc_r5": "R@5", "cxc_r10": "R@10"}
 COLUMNS = [
-    Column("Method", "method", left=True), Column("Marks", "marks", left=True),
-    Column("Overrides", "overrides", left=True), Column("Text", "text", left=True), Column("n", "seeds"),
+    Column("Method", "method", left=True), Column("Text", "text", left=True), Column("n", "seeds"),
     *(Column(f"ECCV {side} {name}", f"eccv_{side}_{key}") for side in SIDES for key, name in ECCV.items()),
     *(Column(f"CxC {side} {name}", key.replace("_", f"_{side}_")) for side in SIDES for key, name in CXC.items()),
     Column("Source", "source", left=True),
@@ -59,21 +58,16 @@ def read_eccv(file: Path = FILE) -> list[PrintedECCV]:
         raise RunError(f"{file} cannot be read: {reason}; restore it from version control.") from error
 
 
-def eccv_table(rows: Sequence[Row], shown: Sequence[str], printed: Sequence[PrintedECCV]) -> Table | None:
-    """Measured rows in the order of the leaderboard, printed ones below; None where there is neither.
+def eccv_table(rows: Sequence[Row], printed: Sequence[PrintedECCV]) -> Table | None:
+    """Measured rows in the order of the board, printed ones below; None where there is neither.
 
-    shown: the overrides of each row as the leaderboard shows them. Of several seeds those count that have the measures.
+    Of several seeds those count that have the measures.
     """
-    measured = [(row, text, found) for row, text in zip(rows, shown, strict=True) if (found := _found(row))]
-    cells = [
-        [row.system, row.marked(), text, row.first.text, len(found), *_means(found), "measured here"]
-        for row, text, found in measured
-    ]
+    measured = [(row, found) for row in rows if (found := _found(row))]
+    cells = [[row.marked, row.first.text, len(found), *_means(found), "measured here"] for row, found in measured]
     if not cells and not printed:
         return None
-    used = {mark for row, _, _ in measured for mark in row.marks}
-    legend = [f"{symbol} {meaning}." for mark, (symbol, meaning) in MARKS.items() if mark in used]
-    return Table("eccv_caption", TITLE, COLUMNS, [*cells, *map(_printed_cells, printed)], [NOTE, *legend])
+    return Table("eccv_caption", TITLE, COLUMNS, [*cells, *map(_printed_cells, printed)], [NOTE])
 
 
 def _found(row: Row) -> list[ECCVCaption]:
@@ -90,4 +84,4 @@ def _means(found: list[ECCVCaption]) -> list[float]:
 
 def _printed_cells(p: PrintedECCV) -> list[Any]:
     eccv = [p.i2t_map_at_r, p.i2t_rprecision, p.i2t_r1, p.t2i_map_at_r, p.t2i_rprecision, p.t2i_r1]
-    return [p.method, Marks((), ""), "", "", None, *eccv, *[None] * (len(SIDES) * len(CXC)), p.source]
+    return [Marked(System(p.method, "")), "", None, *eccv, *[None] * (len(SIDES) * len(CXC)), p.source]

@@ -8,34 +8,66 @@ import io
 import json
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import groupby
 from typing import Any
 
-from itm_harness.benchmarks.leaderboard.tables import Page, Section, Table
+from itm_harness.benchmarks.leaderboard.tables import Column, Page, Section, Table, Visible
+
+WIDTH = 120  # of a line of text
 
 
 def markdown(page: Page) -> str:
     """GitHub's Markdown."""
-    about = [textwrap.fill(f"- **{term}.** {text}", 120, subsequent_indent="  ") for term, text in page.about]
+    about = [textwrap.fill(f"- **{term}.** {text}", WIDTH, subsequent_indent="  ") for term, text in page.about]
     parts = [f"# {page.title}", _markdown_text(page.source), "\n".join(about)]
-    for section in page.sections:
-        parts += [f"## {_markdown_text(section.title)}", section.intro]
-        for table in section.tables:
-            parts += [f"### {table.title}", _markdown_table(table)]
-            parts += ["  \n".join(map(_markdown_text, table.notes))] if table.notes else []
-    return "\n\n".join(parts) + "\n"
+    for part, sections in groupby((s for s in page.sections if s.shown), key=lambda section: section.part):
+        level = "##"
+        if part:
+            parts.append(f"## {part}")
+            level = "###"
+        for section in sections:
+            parts += [f"{level} {_markdown_text(section.title)}", textwrap.fill(section.intro, WIDTH)]
+            parts += [text for table in section.tables for text in _markdown_table(table, f"{level}#")]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _markdown_table(table: Table) -> str:
-    import pandas as pd
+def _markdown_table(table: Table, level: str) -> list[str]:
+    """Title, rows and notes; the notes alone where there are no rows."""
+    seen = table.visible()
+    notes = [_markdown_text(note) for note in (*seen.notes, *_left_out(seen))]
+    told = "  \n".join(textwrap.fill(note, WIDTH) for note in notes)
+    rows = "\n".join(_markdown_rows(seen)) if seen.rows else ""
+    return [f"{level} {table.title}", rows, told]
 
-    frame = pd.DataFrame(
-        [[_markdown_text(cell) for cell in row] for row in table.texts()],
-        columns=[c.heading for c in table.columns],
-        dtype=object,
-    )
-    align = ["left" if c.left else "right" for c in table.columns]
-    return frame.to_markdown(index=False, tablefmt="github", disable_numparse=True, colalign=align)
+
+def _markdown_rows(seen: Visible) -> list[str]:
+    lines = [_line(c.heading for c in seen.columns), _line("---" if c.left else "---:" for c in seen.columns)]
+    for number, row in enumerate(seen.rows):
+        if number in seen.groups:
+            name = f"**{_markdown_text(seen.groups[number])}**"
+            lines.append(_line(name if c is _names(seen) else "" for c in seen.columns))
+        lines.append(_line(_markdown_cell(c, value) for c, value in zip(seen.columns, row, strict=True)))
+    return lines
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _names(seen: Visible) -> Column:
+    """The column that headings of groups stand in: the first one of text."""
+    return next((c for c in seen.columns if c.left), seen.columns[0])
+
+
+def _left_out(seen: Visible) -> list[str]:
+    return [f"{seen.left_out} more rows stand in the formats csv and json."] if seen.left_out else []
+
+
+def _markdown_cell(column: Column, value: Any) -> str:
+    if isinstance(value, tuple) and value:
+        return " ".join(f"[{_markdown_text(link.text)}]({link.target})" for link in value)
+    return _markdown_text(column.text(value))
 
 
 def _markdown_text(text: str) -> str:
@@ -46,14 +78,16 @@ def _markdown_text(text: str) -> str:
 def latex(page: Page) -> str:
     """Tables to \\input into a document that loads booktabs, amssymb and graphicx."""
     parts = [f"% {page.title}. {page.source}", "% \\usepackage{booktabs,amssymb,graphicx}"]
-    parts += [_latex_table(section, table) for section in page.sections for table in section.tables]
+    parts += [_latex_table(section, table) for section in page.sections if section.shown for table in section.tables]
     return "\n\n".join(parts) + "\n"
 
 
 def _latex_table(section: Section, table: Table) -> str:
-    rule = "".join("l" if c.left else "r" for c in table.columns)
-    rows = [" & ".join(map(_latex_text, row)) + r" \\" for row in table.texts()]
-    caption = _latex_text(f"{section.title}: {table.title}. {' '.join(table.notes)}".strip())
+    seen = table.visible()
+    rule = "".join("l" if c.left else "r" for c in seen.columns)
+    told = " ".join([*seen.notes, *_left_out(seen)])
+    part = f"{section.part}. " if section.part else ""
+    caption = _latex_text(f"{part}{section.title}: {table.title}. {told}".strip())
     return "\n".join(
         [
             r"\begin{table*}",
@@ -61,9 +95,9 @@ def _latex_table(section: Section, table: Table) -> str:
             r"\resizebox{\textwidth}{!}{%",
             rf"\begin{{tabular}}{{{rule}}}",
             r"\toprule",
-            " & ".join(_latex_text(c.heading) for c in table.columns) + r" \\",
+            " & ".join(_latex_text(c.heading) for c in seen.columns) + r" \\",
             r"\midrule",
-            *rows,
+            *_latex_rows(seen),
             r"\bottomrule",
             r"\end{tabular}}",
             r"\end{table*}",
@@ -71,13 +105,21 @@ def _latex_table(section: Section, table: Table) -> str:
     )
 
 
+def _latex_rows(seen: Visible) -> list[str]:
+    lines = []
+    for number, row in enumerate(seen.rows):
+        if number in seen.groups:
+            name = rf"\emph{{{_latex_text(seen.groups[number])}}}"
+            lines.append(rf"\multicolumn{{{len(seen.columns)}}}{{l}}{{{name}}} \\")
+        lines.append(" & ".join(_latex_text(c.text(v)) for c, v in zip(seen.columns, row, strict=True)) + r" \\")
+    return lines
+
+
 LATEX = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
     ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}", "*": "{*}",  # behind \\ these two are no text
     **{c: f"\\{c}" for c in "&%$#_{}"},
-    "±": r"$\pm$", "–": "--", "−": "$-$", "∞": r"$\infty$", "→": r"$\to$", "†": r"$\dagger$",  # noqa: RUF001
-    "‡": r"$\ddagger$", "§": r"\S{}", "¶": r"\P{}", "‖": r"$\Vert$", "◆": r"$\blacklozenge$", "△": r"$\triangle$",
-    "▽": r"$\triangledown$", "◇": r"$\lozenge$", "○": r"$\circ$", "⊗": r"$\otimes$",
+    "±": r"$\pm$", "–": "--", "−": "$-$", "∞": r"$\infty$", "→": r"$\to$",  # noqa: RUF001
 }  # fmt: skip
 
 
@@ -105,24 +147,37 @@ def html_page(page: Page) -> str:
         *about,
         "</dl>",
     ]
-    for section in page.sections:
-        parts += [f"<h2>{html.escape(section.title)}</h2>", f"<p>{html.escape(section.intro)}</p>"]
-        parts += [_html_table(table) for table in section.tables]
+    for part, sections in groupby((s for s in page.sections if s.shown), key=lambda section: section.part):
+        parts += [f"<h2>{html.escape(part)}</h2>"] if part else []
+        for section in sections:
+            parts += [f"<h3>{html.escape(section.title)}</h3>", f"<p>{html.escape(section.intro)}</p>"]
+            parts += [_html_table(table) for table in section.tables]
     return "\n".join([*parts, "</body></html>"]) + "\n"
 
 
 def _html_table(table: Table) -> str:
-    classes = [' class="text"' if c.left else "" for c in table.columns]
+    seen = table.visible()
+    classes = [' class="text"' if c.left else "" for c in seen.columns]
     heads = "".join(
-        f'<th scope="col"{kind}>{html.escape(c.heading)}</th>' for kind, c in zip(classes, table.columns, strict=True)
+        f'<th scope="col"{kind}>{html.escape(c.heading)}</th>' for kind, c in zip(classes, seen.columns, strict=True)
     )
-    rows = [
-        "<tr>" + "".join(f"<td{k}>{html.escape(cell)}</td>" for k, cell in zip(classes, row, strict=True)) + "</tr>"
-        for row in table.texts()
-    ]
-    notes = [f"<p>{'<br>'.join(map(html.escape, table.notes))}</p>"] if table.notes else []
-    opened = [f"<h3>{html.escape(table.title)}</h3>", '<div class="wide"><table>', f"<thead><tr>{heads}</tr></thead>"]
+    rows = []
+    for number, row in enumerate(seen.rows):
+        if number in seen.groups:
+            name = html.escape(seen.groups[number])
+            rows.append(f'<tr><th class="text" scope="rowgroup" colspan="{len(seen.columns)}">{name}</th></tr>')
+        cells = (f"<td{k}>{_html_cell(c, v)}</td>" for k, c, v in zip(classes, seen.columns, row, strict=True))
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    told = [*seen.notes, *_left_out(seen)]
+    notes = [f"<p>{'<br>'.join(map(html.escape, told))}</p>"] if told else []
+    opened = [f"<h4>{html.escape(table.title)}</h4>", '<div class="wide"><table>', f"<thead><tr>{heads}</tr></thead>"]
     return "\n".join([*opened, "<tbody>", *rows, "</tbody></table></div>", *notes])
+
+
+def _html_cell(column: Column, value: Any) -> str:
+    if isinstance(value, tuple) and value:
+        return " ".join(f'<a href="{html.escape(link.target)}">{html.escape(link.text)}</a>' for link in value)
+    return html.escape(column.text(value))
 
 
 def json_text(page: Page) -> str:

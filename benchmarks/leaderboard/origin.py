@@ -1,11 +1,12 @@
-"""How a number came about: selection, score, extra data, ensemble, weights, code; and what it cost."""
+"""How a number came about: selection, score, extra data, ensemble, weights, versions; and what it cost."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from itm_harness.benchmarks.leaderboard.rows import Row
-from itm_harness.benchmarks.leaderboard.tables import Column
+from itm_harness.benchmarks.leaderboard.tables import Column, Link
 from itm_harness.benchmarks.records.schema import Record
 
 ORIGIN = (
@@ -14,18 +15,19 @@ ORIGIN = (
     Column("Selection", "selection", left=True),
     Column("Score", "score", left=True),
     Column("Extra data", "extra_data", left=True),
-    Column("Ensemble", "ensemble", left=True),
-    Column("Weights", "weights", left=True),
-    Column("Stale", "stale", left=True),
+    Column("Ensemble", "ensemble", left=True, shown=False),  # stand behind the method's name
+    Column("Weights", "weights", left=True, shown=False),
+    Column("torch", "torch", left=True),
+    Column("Records", "records", left=True),
 )
 COST = (
-    Column("Parameters (M)", "parameters_million"),
-    Column("Training (min)", "training_minutes"),
+    Column("Params (M)", "parameters_million"),
+    Column("Train (min)", "training_minutes", shown=False),  # stands in the headline
     Column("Step (ms)", "step_milliseconds", 0),
     Column("Encode (s)", "encode_seconds"),
     Column("Score (s)", "score_seconds"),
-    Column("Host memory (GB)", "host_memory_gb"),
-    Column("GPU memory (GB)", "gpu_memory_gb"),
+    Column("Host (GB)", "host_memory_gb"),
+    Column("GPU (GB)", "gpu_memory_gb"),
     Column("Hardware", "hardware", left=True),
 )
 
@@ -51,8 +53,32 @@ def origin(row: Row) -> list[Any]:
         ", ".join(extra_data(r)),
         "ensemble" in r.flags,
         _weights(r),
-        "unknown" if "unchecked" in row.marks else "stale" in row.marks,
+        " / ".join(torch_versions([row])),
+        tuple(Link(_seed(run.record), run.file) for run in row.runs),
     ]
+
+
+def torch_versions(rows: Iterable[Row]) -> list[str]:
+    """Those that rows were trained with, each once."""
+    return sorted({r.versions["torch"] for row in rows for r in row.records if "torch" in r.versions})
+
+
+def mixed_notes(rows: Sequence[Row]) -> list[str]:
+    """A sentence where rows were not trained with one version of torch."""
+    found = torch_versions(rows)
+    return [f"Trained with different versions of torch: {', '.join(found)}."] if len(found) > 1 else []
+
+
+def width(record: Record) -> str:
+    """d, the width of the embeddings: of a guest its host's, of an ensemble those of its members; "" if unknown."""
+    single = "optim" in record.recipe
+    parts = [record.recipe] if single else [part for part in record.recipe.values() if isinstance(part, dict)]
+    sizes = (part.get("host", part).get("embed_size") for part in parts)
+    return " + ".join(dict.fromkeys(str(size) for size in sizes if size is not None))
+
+
+def _seed(record: Record) -> str:
+    return "record" if record.seed is None else str(record.seed)
 
 
 def _weights(record: Record) -> str:

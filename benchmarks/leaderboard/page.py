@@ -2,122 +2,129 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from itm_harness.benchmarks.analysis.statistics import intervals, significance_ranks
+from itm_harness.benchmarks.leaderboard.board import SEEDS, Board, Standing
 from itm_harness.benchmarks.leaderboard.eccv_table import PrintedECCV, eccv_table
-from itm_harness.benchmarks.leaderboard.hosts import AgainstHost, against_hosts
-from itm_harness.benchmarks.leaderboard.origin import COST, ORIGIN, cost, encoder_notes, origin, skipped_notes
-from itm_harness.benchmarks.leaderboard.published import Published, name_words
-from itm_harness.benchmarks.leaderboard.rows import MARKS, Row, Run, make_rows, on_one_test_set, overrides_shown
-from itm_harness.benchmarks.leaderboard.tables import Column, Interval, Page, Section, Spread, Table
-from itm_harness.benchmarks.protocol.judgements import BENCHMARK as JUDGED_BENCHMARK
-from itm_harness.benchmarks.records.schema import Direction, Metrics
+from itm_harness.benchmarks.leaderboard.hosts import AgainstHost, against_hosts, hosts_of
+from itm_harness.benchmarks.leaderboard.origin import (
+    COST,
+    ORIGIN,
+    cost,
+    encoder_notes,
+    mixed_notes,
+    origin,
+    skipped_notes,
+    width,
+)
+from itm_harness.benchmarks.leaderboard.published import Published, is_repeated_by
+from itm_harness.benchmarks.leaderboard.rows import MARKS, Row, overrides_text
+from itm_harness.benchmarks.leaderboard.tables import Column, Interval, Page, Section, Table
+from itm_harness.benchmarks.records.schema import JUDGED_BENCHMARK, Direction, Metrics
 
 TITLE = "Leaderboard"
 SOURCE = "Made from the records by `itm leaderboard`; do not edit."
+REAL, SMOKE_TEST = "Real data", "Smoke test: ranks hold for this generator only"
 ABOUT = (
-    ("Protocol", "Rank of a query's right item = the number of items that score better or equal: a tie never helps. "
-     "Image to text (i2t) takes the best of an image's captions. R@K in percent; medR is the median rank, from 1; rsum "
-     "is the sum of the six recalls. Folds are consecutive and of equal size, and their metrics are averaged. Scores "
-     "are pairwise unless marked."),
-    ("Selection", "The epoch with the best dev rsum is tested, once; other rules are marked."),
-    ("Rows", "Seeds of the same method, variant, data and recipe share a row: n seeds, mean ± sample standard "
-     "deviation. An override of the recipe is a row of its own."),
-    ("Rank", "1 + the number of rows that are significantly better in rsum: paired bootstrap over images, hits "
-     "averaged over seeds, two-sided p < 0.05 after Holm's correction over all pairs of the table. With one seed its "
-     "luck counts as a difference."),
-    ("95 % interval", "Of the rsum: bootstrap over images, each with its captions, hits averaged over seeds. It tells "
-     "of the choice of test images, ± of the choice of seed; neither contains the other."),
-    ("Published", "The rsum as printed by its source, for the same method, setting, inputs and text encoder, without "
-     "overrides and without simulated inputs; difference: ours minus published."),
-    ("Against the host", "A method that extends another one, against that one with its own recipe: difference of "
-     "rsum, its 95 % interval from the paired bootstrap over the same images, two-sided p, and p after Holm's "
-     "correction over the table. The choice of seed is not in the interval: with one seed each, it adds to it."),
+    ("Protocol", "A rank counts the items that score better or equal: a tie never helps. i2t takes the best of an "
+     "image's captions; R@K in percent; rsum is the sum of the six recalls. The epoch with the best dev rsum is "
+     "tested, once. Words in brackets behind a method say what is unusual; they are explained below its table."),
+    ("Rows", "All seeds of a shipped recipe. Recipes with overrides stand in ABLATIONS.md. Brackets behind an rsum: "
+     "95 % interval over test images and seeds (of one seed: over images)."),
+    ("Rank", "From 1 + the number of rows that are significantly better to the number of rows less that of the "
+     "significantly worse, within a track. A difference is significant at 5 %, after Holm's correction over the "
+     "track, by Student's t; its variance is that of the image differences and that between seeds. Rows that share a "
+     f"letter do not differ. Rows of fewer than {SEEDS} seeds, with simulated inputs, a score of the whole gallery or "
+     "an epoch chosen on test are listed unranked."),
+    ("Published", "Difference: ours minus the printed rsum, for the same method, setting, inputs and text encoder."),
 )  # fmt: skip
 
-METHOD, OVERRIDES = Column("Method", "method", left=True), Column("Overrides", "overrides", left=True)
-MARKED, SEEDS = Column("Marks", "marks", left=True), Column("n", "seeds")
+METHOD, SEED_COUNT, TRACK = (
+    Column("Method", "method", left=True),
+    Column("Seeds", "seeds"),
+    Column("Track", "track", group=True),
+)
 RSUM = Column("rsum", "rsum")
-INTERVAL, PUBLISHED = Column("95 % interval", "rsum"), Column("Published", "published")
 RECALLS = [
     Column(f"{direction} R@{k}", f"{direction}_r{k}") for direction in ("i2t", "t2i") for k in (1, 5, 10)
 ]  # i2t, then t2i
 MEDIANS = [Column(f"{direction} medR", f"{direction}_medr") for direction in ("i2t", "t2i")]
-RESULTS = [
-    Column("Rank", "rank"), METHOD, MARKED, OVERRIDES, Column("Text", "text", left=True), SEEDS,
-    *RECALLS[:3], MEDIANS[0], *RECALLS[3:], MEDIANS[1], RSUM, INTERVAL, PUBLISHED,
-    Column("Difference", "published_difference", signed=True),
+HEADLINE = [
+    TRACK, Column("Rank", "rank", missing="unranked"), METHOD, Column("Group", "letters", left=True),
+    Column("rsum (95 % interval)", "rsum"), RECALLS[0], RECALLS[3], SEED_COUNT, Column("d", "width"),
+    Column("Train (min)", "training_minutes"),
 ]  # fmt: skip
+ALL_RECALLS = [METHOD, *RECALLS[:3], MEDIANS[0], *RECALLS[3:], MEDIANS[1]]
 HOST = [
-    METHOD, OVERRIDES, Column("Host", "host", left=True), SEEDS, Column("Host n", "host_seeds"), RSUM,
-    Column("Host rsum", "host_rsum"), Column("Difference", "difference", signed=True),
-    Column("95 % interval", "difference", signed=True), Column("p", "p", 4), Column("p (Holm)", "p_holm", 4),
-    Column("Differing settings", "differing", left=True),
+    METHOD, Column("Host", "host", left=True), SEED_COUNT, Column("Host's", "host_seeds"), RSUM,
+    Column("Host's rsum", "host_rsum"), Column("Difference", "difference", signed=True),
+    Column("95 % interval", "difference", signed=True), Column("p", "p", 4, least=1e-4),
+    Column("p (Holm)", "p_holm", 4, least=1e-4), Column("Differing settings", "differing", left=True, shown=False),
 ]  # fmt: skip
-DIVERGED = [METHOD, OVERRIDES, Column("Seed", "seed"), RSUM, Column("Why", "why", left=True)]
-NO_ROW = ("These runs measure nothing of their methods: they have no rank and no part in a mean over seeds.",)
+DIVERGED = [METHOD, Column("Overrides", "overrides", left=True), Column("Seed", "seed"), RSUM,
+            Column("Why", "why", left=True)]  # fmt: skip
+NO_ROW = "These runs measure nothing of their methods: they have no rank and no part in a mean over seeds."
 PRINTED = [
-    METHOD, Column("Setting", "setting", left=True), Column("Image inputs", "features", left=True),
-    Column("Text", "text", left=True), Column("Ensemble", "ensemble", left=True), *RECALLS, RSUM,
-    Column("Source", "source", left=True),
+    Column("Method", "method", left=True), Column("Setting", "setting", left=True),
+    Column("Image inputs", "features", left=True), Column("Text", "text", left=True),
+    Column("Ensemble", "ensemble", left=True), RECALLS[0], *(c.in_data() for c in RECALLS[1:3]), RECALLS[3],
+    *(c.in_data() for c in RECALLS[4:]), RSUM, Column("Ours", "ours"),
+    Column("Difference", "difference", signed=True), Column("Source", "source", left=True),
 ]  # fmt: skip
+OTHERS_SHOWN = 5  # best published rows without a run that repeats them
 
 
 def make_page(
-    runs: Sequence[Run], published: Sequence[Published], judged: Sequence[PrintedECCV] = ()
+    boards: Sequence[Board], published: Sequence[Published], judged: Sequence[PrintedECCV] = ()
 ) -> tuple[Page, list[str]]:
-    """The page, and a sentence for each run that cannot stand beside the others. runs: in the order of `make_runs`.
+    """The page, and a sentence for each run that cannot stand beside the others.
 
-    judged: what papers print of ECCV Caption.
+    boards: in the order of `boards_of`. judged: what papers print of ECCV Caption.
     """
-    measured = {b for run in runs for b in run.scores}
-    benchmarks = sorted(measured | {p.benchmark for p in published}, key=lambda b: (b not in measured, b))
-    sections, problems = [], []
-    for benchmark in benchmarks:  # what was measured comes first
-        fitting, sentences = on_one_test_set(benchmark, [run for run in runs if benchmark in run.scores])
-        problems += sentences
-        rows = make_rows(benchmark, [run for run in fitting if not run.record.diverged])
-        diverged = make_rows(benchmark, [run for run in fitting if run.record.diverged])
-        printed = [p for p in published if p.benchmark == benchmark]
-        judged_here = judged if benchmark == JUDGED_BENCHMARK else ()
-        sections.append(_section(benchmark, rows, diverged, printed, judged_here))
-    return Page(TITLE, SOURCE, ABOUT, sections), problems
+    without = sorted({p.benchmark for p in published} - {board.benchmark for board in boards})
+    sections = [_section(board, published, judged) for board in boards]
+    sections += [_without_runs(benchmark, published, judged) for benchmark in without]
+    return Page(TITLE, SOURCE, _about(without, published), sections), [p for board in boards for p in board.problems]
 
 
-def _section(
-    benchmark: str,
-    rows: list[Row],
-    diverged: list[Row],
-    published: list[Published],
-    judged: Sequence[PrintedECCV],
-) -> Section:
-    """diverged: rows of the runs that are listed apart."""
-    shown = overrides_shown(rows)
-    printed = [_diverged_table(diverged)] if diverged else []
-    printed += [table for table in (eccv_table(rows, shown, judged),) if table]
-    printed += [_published_table(published)] if published else []
-    if not rows:
-        why = (
-            "Every run of this benchmark has diverged."
-            if diverged
-            else "No run of this benchmark has been recorded yet."
-        )
-        return Section(benchmark, why, printed)
-    metrics = rows[0].metrics[0]
-    about = {"images": metrics.n_images, "captions": metrics.n_texts, "folds": metrics.folds}
-    against, lonely = against_hosts(rows)
-    notes = [*encoder_notes(rows), *skipped_notes(rows)]
-    tables = [
-        _results_table(rows, shown, published),
-        *([_host_table(against, dict(zip(map(id, rows), shown, strict=True)), lonely)] if against or lonely else []),
-        _side_table("How the numbers came about", ORIGIN, rows, shown, origin, notes),
-        _side_table("What they cost", COST, rows, shown, cost),
-    ]
-    return Section(benchmark, _size(metrics), [*tables, *printed], about)
+def _about(without: Sequence[str], published: Sequence[Published]) -> list[tuple[str, str]]:
+    if not without:
+        return list(ABOUT)
+    counts = Counter(p.benchmark for p in published)
+    named = ", ".join(f"{benchmark} ({counts[benchmark]})" for benchmark in without)
+    return [*ABOUT, ("Without a run", f"{named}: so many published rows stand in the formats csv and json.")]
+
+
+def _section(board: Board, published: Sequence[Published], judged: Sequence[PrintedECCV]) -> Section:
+    rows = [standing.row for standing in board.standings]
+    metrics = (board.rows or board.diverged)[0].metrics[0]
+    tables = [_headline(board), *_details(board, rows)] if rows else []
+    tables += [_diverged_table(board.diverged)] if board.diverged else []
+    tables += [table for table in (eccv_table(rows, _judged_on(board.benchmark, judged)),) if table]
+    tables += _published_tables(board.benchmark, rows, published)
+    return Section(
+        title=board.benchmark,
+        intro=_size(metrics) + ("" if rows else " No run of a shipped recipe is whole."),
+        tables=tables,
+        about={"images": metrics.n_images, "captions": metrics.n_texts, "folds": metrics.folds},
+        part=SMOKE_TEST if board.is_smoke_test else REAL,
+        shown=not board.is_smoke_test or metrics.folds == 1,
+    )
+
+
+def _without_runs(benchmark: str, published: Sequence[Published], judged: Sequence[PrintedECCV]) -> Section:
+    """For other programs alone: nothing was measured here."""
+    table = eccv_table([], _judged_on(benchmark, judged))
+    tables = [*([table] if table else []), *_published_tables(benchmark, [], published)]
+    return Section(benchmark, "No run of this benchmark has been recorded yet.", tables, part=REAL, shown=False)
+
+
+def _judged_on(benchmark: str, judged: Sequence[PrintedECCV]) -> Sequence[PrintedECCV]:
+    return judged if benchmark == JUDGED_BENCHMARK else ()
 
 
 def _size(metrics: Metrics) -> str:
@@ -127,17 +134,24 @@ def _size(metrics: Metrics) -> str:
     return f"{metrics.n_images:,} images, {metrics.n_texts:,} captions{folds}."
 
 
-def _results_table(rows: list[Row], shown: list[str], published: list[Published]) -> Table:
-    scores = np.stack([row.scores for row in rows], axis=1)  # (n_images, rows)
-    ranks, bounds = significance_ranks(scores), intervals(scores)
-    cells = [
-        [rank, row.system, row.marked(), text, row.first.text, len(row.records), *_recalls(row), row.rsum,
-         Interval(*map(float, bound)), *_published_beside(row, published)]
-        for rank, bound, row, text in zip(ranks, bounds, rows, shown, strict=True)
+def _headline(board: Board) -> Table:
+    cells = [_headline_cells(standing) for standing in board.standings]
+    used = {mark for standing in board.standings for mark in standing.row.marks}
+    legend = [f"{words}: {meaning}." for mark, (words, meaning) in MARKS.items() if mark in used]
+    notes = [" ".join(legend)] if legend else []
+    if board.replaced:
+        ids = ", ".join(record.id for row in board.replaced for record in row.records)
+        notes.append(f"Left out, as there are newer records of the same method with another recipe or data: {ids}.")
+    return Table("measured", "Measured", HEADLINE, cells, notes)
+
+
+def _headline_cells(standing: Standing) -> list[Any]:
+    row = standing.row
+    recalls = _recalls(row)
+    return [
+        standing.track, standing.rank, row.marked, standing.letters, standing.rsum, recalls[0], recalls[4],
+        len(row.records), width(row.first), row.spread(lambda r: r.train_seconds, 1 / 60),
     ]  # fmt: skip
-    used = {mark for row in rows for mark in row.marks}
-    legend = [f"{symbol} {meaning}." for mark, (symbol, meaning) in MARKS.items() if mark in used]
-    return Table("measured", "Measured", RESULTS, cells, legend)
 
 
 def _recalls(row: Row) -> list[float]:
@@ -149,58 +163,95 @@ def _recalls(row: Row) -> list[float]:
     return np.mean([[*values(m.i2t), *values(m.t2i)] for m in row.metrics], axis=0).tolist()
 
 
-def _published_beside(row: Row, published: list[Published]) -> tuple[float | None, float | None]:
-    """The printed rsum of the same system, and ours minus that; the best one, if sources differ."""
-    printed = max((p.rsum for p in published if _reproduces(row, p)), default=None)
-    return printed, None if printed is None else row.rsum.mean - printed
-
-
-def _reproduces(row: Row, published: Published) -> bool:
-    """Is it the same method, setting and inputs, as they come?"""
-    r = row.first
-    same_inputs = (r.features.lower(), r.text.lower()) == (published.features.lower(), published.text.lower())
-    same_kind = ("ensemble" in r.flags) == published.ensemble and "simulated_inputs" not in r.flags
-    same_name = name_words(f"{r.method} {r.variant}") - {r.text.lower()} == published.names
-    return same_name and same_inputs and same_kind and row.as_it_comes
+def _details(board: Board, rows: Sequence[Row]) -> list[Table]:
+    """The tables behind the headline."""
+    notes = [*mixed_notes(rows), *encoder_notes(rows), *skipped_notes(rows)]
+    return [
+        _side_table("Recalls", ALL_RECALLS[1:], rows, _recalls),
+        *_host_tables(board, rows),
+        _side_table(
+            "How the numbers came about, and their cost",
+            [*ORIGIN, *COST],
+            rows,
+            lambda row: [*origin(row), *cost(row)],
+            notes,
+        ),
+    ]
 
 
 def _side_table(
-    title: str,
-    columns: Sequence[Column],
-    rows: list[Row],
-    shown: list[str],
-    cells_of: Callable[[Row], list[Any]],
+    title: str, columns: Sequence[Column], rows: Sequence[Row], cells_of: Callable[[Row], list[Any]],
     notes: Sequence[str] = (),
-) -> Table:
-    """A table of the same rows as the results: its method and overrides repeat."""
-    cells = [[row.system, text, *cells_of(row)] for row, text in zip(rows, shown, strict=True)]
-    return Table("measured", title, [METHOD, OVERRIDES, *columns], cells, notes)
+) -> Table:  # fmt: skip
+    """A table of the same rows as the headline: its method repeats."""
+    cells = [[row.system, *cells_of(row)] for row in rows]
+    return Table("measured", title, [METHOD, *columns], cells, notes, shares=True)
 
 
-def _host_table(against: list[AgainstHost], shown: dict[int, str], lonely: list[str]) -> Table:
-    """shown: id of a row -> its overrides as the results show them."""
-    cells = [
-        [a.row.system, shown[id(a.row)], str(a.host.system), len(a.row.records), len(a.host.records), a.row.rsum,
-         a.host.rsum, a.comparison.difference, Interval(a.comparison.low, a.comparison.high), a.comparison.p,
-         a.adjusted, a.differing]
-        for a in against
+def _host_tables(board: Board, rows: Sequence[Row]) -> list[Table]:
+    """Extensions against their hosts; nothing of those whose inputs are simulated, whatever they gain or lose."""
+    simulated = [row for row in rows if "simulated_inputs" in row.first.flags and hosts_of(row.first)]
+    against, notes = against_hosts([row for row in rows if row not in simulated], board.rows)
+    if simulated:
+        names = ", ".join(str(row.system) for row in simulated)
+        notes = [*notes, f"Not set against their hosts, because their inputs are simulated: {names}."]
+    notes = [*filter(None, map(_host_note, against)), *notes]
+    if not against and not notes:
+        return []
+    return [Table("against_the_host", "Against the host", HOST, [_host_cells(a) for a in against], notes)]
+
+
+def _host_cells(a: AgainstHost) -> list[Any]:
+    c = a.comparison
+    return [
+        a.row.system, a.host.label, len(a.row.records), len(a.host.records), a.row.rsum, a.host.rsum, c.difference,
+        Interval(c.low, c.high), c.p, a.adjusted, a.differing,
     ]  # fmt: skip
-    return Table("against_the_host", "Against the host", HOST, cells, lonely)
 
 
-def _diverged_table(diverged: list[Row]) -> Table:
+def _host_note(a: AgainstHost) -> str:
+    told = [f"differs from its host in {a.differing}"] if a.differing else []
+    told += [] if a.comparison.seeds_counted else ["one seed each, so only the choice of images is in the interval"]
+    return f"{a.row.system}: {'; '.join(told)}." if told else ""
+
+
+def _diverged_table(diverged: Sequence[Row]) -> Table:
     """A line per run: seeds diverge for reasons of their own."""
     cells = [
-        [row.system, text, record.seed, metrics.rsum, record.diverged]
-        for row, text in zip(diverged, overrides_shown(diverged), strict=True)
+        [row.system, overrides_text(row.overrides), record.seed, metrics.rsum, record.diverged]
+        for row in diverged
         for record, metrics in zip(row.records, row.metrics, strict=True)
     ]
-    return Table("diverged", "Diverged", DIVERGED, cells, NO_ROW)
+    return Table("diverged", "Diverged", DIVERGED, cells, [NO_ROW])
 
 
-def _published_table(published: list[Published]) -> Table:
-    rows = sorted(published, key=lambda p: (-p.rsum, p.method, p.setting, p.features, p.text, p.source))
-    cells = [
-        [p.method, p.setting, p.features, p.text, p.ensemble, *p.recalls, Spread(p.rsum, None), p.source] for p in rows
-    ]
-    return Table("published", "Published", PRINTED, cells)
+def _published_tables(benchmark: str, rows: Sequence[Row], published: Sequence[Published]) -> list[Table]:
+    """One table, best first: what a row repeats, then the rest; none where nothing is printed."""
+    ordered = sorted(
+        (p for p in published if p.benchmark == benchmark),
+        key=lambda p: (-p.rsum, p.method, p.setting, p.features, p.text, p.source),
+    )
+    repeated = [(p, row) for p in ordered for row in [_repeating(p, rows)] if row is not None]
+    others = [(p, None) for p in ordered if _repeating(p, rows) is None]
+    if not ordered:
+        return []
+    first = len(repeated) + OTHERS_SHOWN
+    shown = [*repeated, *others]
+    notes = [f"{p.name}: {p.note}." for p, _ in shown[:first] if p.note]
+    if rows and not repeated:
+        notes.append("None was measured with the inputs of a row above: for scale only.")
+    return [Table("published", "Published", PRINTED, [_printed_cells(p, row) for p, row in shown], notes, first)]
+
+
+def _repeating(published: Published, rows: Sequence[Row]) -> Row | None:
+    """The row that repeats a printed one; of several the one with most seeds, then the best."""
+    fitting = [row for row in rows if is_repeated_by(published, row)]
+    return max(fitting, key=lambda row: (len(row.records), row.rsum.mean), default=None)
+
+
+def _printed_cells(p: Published, row: Row | None) -> list[Any]:
+    ours = None if row is None else row.rsum.mean
+    difference = None if ours is None else ours - p.rsum
+    return [
+        p.method, p.setting, p.features, p.text, p.ensemble, *p.recalls, p.rsum, ours, difference, p.source,
+    ]  # fmt: skip

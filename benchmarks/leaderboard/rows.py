@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,79 +14,85 @@ from typing import Any
 
 import numpy as np
 
+from itm_harness.benchmarks.analysis.evidence import Sample
 from itm_harness.benchmarks.analysis.statistics import image_scores, mean_and_std
-from itm_harness.benchmarks.leaderboard.tables import Marks, Spread, System
+from itm_harness.benchmarks.leaderboard.tables import Marked, Spread, System
 from itm_harness.benchmarks.records.schema import Details, Metrics, Record
 
 NEVER_SHOWN = {"limited", "nonstandard_size", "transfer"}
 
-# Beside a method's name, explained below the table. Every row without a mark is a pairwise score, trained here,
-# selected on dev.
-MARKS = {
-    "gallery_score": ("†", "the score looks at the whole gallery, not at the pair alone"),
-    "selected_on_test": ("‡", "the epoch was chosen on the test set"),
-    "extra_pretraining": ("§", "uses models pre-trained on far more data"),
-    "simulated_inputs": ("¶", "some inputs are simulated"),
-    "ensemble": ("‖", "mean of the similarity matrices of several models"),
-    "imported": ("◆", "imported weights or similarities, not trained here"),
-    "last": ("△", "the last epoch, without selection"),
-    "none": ("▽", "no training, so no selection"),
-    "stale": ("◇", "stale: the code behind the numbers has changed since"),
-    "diverged": ("⊗", "a run diverged: what it measured says nothing about the method"),
-    "unchecked": ("○", "the code behind the numbers is not part of this checkout"),
+MARKS = {  # mark -> the words beside a method's name, and what they mean
+    "gallery_score": ("gallery score", "the score looks at the whole gallery, not at the pair alone"),
+    "selected_on_test": ("chosen on test", "the epoch was chosen on the test set"),
+    "extra_pretraining": ("extra data", "uses models pre-trained on far more data"),
+    "simulated_inputs": ("simulated inputs", "what another model would have made was simulated"),
+    "ensemble": ("ensemble", "mean of the similarity matrices of several models"),
+    "imported": ("imported", "imported weights or similarities, not trained here"),
+    "last": ("last epoch", "the last epoch, without selection"),
+    "none": ("untrained", "no training, so no selection"),
+    "diverged": ("diverged", "a run diverged: what it measured says nothing about the method"),
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """A record with what its rows need.
 
-    scores: benchmark -> (n_images,). captions: benchmark -> the images of its captions, as bytes. code_hash: today's,
-    None where unknown.
+    scores: benchmark -> (n_images,) each image's share of the rsum. captions: benchmark -> digest of the images of its
+    captions. file: its JSON, as a link from the page.
     """
 
     record: Record
     scores: dict[str, np.ndarray]
     captions: dict[str, bytes]
-    code_hash: str | None
+    file: str = ""
 
     @classmethod
-    def of(cls, record: Record, details: Mapping[str, Details], code_hash: str | None) -> Run:
+    def of(cls, record: Record, details: Mapping[str, Details], file: str = "") -> Run:
         """details: benchmark -> the record's per-query results."""
-        scores = {name: image_scores(d) for name, d in details.items()}
-        return cls(record, scores, {name: d.image_of_text.tobytes() for name, d in details.items()}, code_hash)
-
-    @property
-    def staleness(self) -> str:
-        """stale, unchecked, or nothing."""
-        if self.code_hash is None:
-            return "unchecked"
-        return "" if self.record.code_hash == self.code_hash else "stale"
+        scores = {name: image_scores(d, record.metrics[name].folds) for name, d in details.items()}
+        captions = {name: hashlib.sha256(d.image_of_text.tobytes()).digest() for name, d in details.items()}
+        return cls(record, scores, captions, file)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Row:
     """Runs that differ in their seed alone, on one benchmark. scores: (n_images,), averaged over seeds."""
 
-    records: tuple[Record, ...]
+    runs: tuple[Run, ...]
     metrics: tuple[Metrics, ...]
     scores: np.ndarray
     marks: tuple[str, ...]
 
     @property
+    def records(self) -> tuple[Record, ...]:
+        """By seed."""
+        return tuple(run.record for run in self.runs)
+
+    @property
     def first(self) -> Record:
         """What all of them share can be read here."""
-        return self.records[0]
+        return self.runs[0].record
 
     @property
     def system(self) -> System:
         """Method and variant."""
         return System(self.first.method, self.first.variant)
 
+    @property
+    def marked(self) -> Marked:
+        """The system with its marks in words."""
+        return Marked(self.system, self.marks, tuple(MARKS[mark][0] for mark in self.marks))
+
     @cached_property
     def rsum(self) -> Spread:
         """Over seeds."""
         return Spread(*mean_and_std([m.rsum for m in self.metrics]))
+
+    @cached_property
+    def sample(self) -> Sample:
+        """Its rsum as evidence."""
+        return Sample(self.scores, np.array([m.rsum for m in self.metrics]), self.first.seeded)
 
     def spread(self, value_of: Callable[[Record], float | None], factor: float = 1.0) -> float | None:
         """Mean over the seeds whose records have the value, in another unit; None where none has it."""
@@ -99,30 +106,25 @@ class Row:
 
     @property
     def as_it_comes(self) -> bool:
-        """Is it the method's own recipe? Where BERT's weights lie is no override."""
+        """Is it the method's own recipe? The text encoder, and where BERT's weights lie, is no override."""
         return set(self.overrides) <= {"text.bert"}
 
     @property
-    def label(self) -> tuple[str, ...]:
-        """What tells rows apart at a glance."""
+    def label(self) -> str:
+        """What tells rows apart at a glance: the system, and its overrides."""
+        return " ".join(filter(None, [str(self.system), overrides_text(self.overrides)]))
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """What rows of one recipe share when the recipe or the data has changed between them."""
         r = self.first
-        return str(self.system), _overrides(self.overrides), r.features, r.text, " ".join(self.marks)
-
-    def marked(self) -> Marks:
-        """Its marks as a cell."""
-        return Marks(self.marks, "".join(MARKS[mark][0] for mark in self.marks))
+        return r.method, r.variant, r.features, r.text, r.precision, r.selection, r.flags
 
 
-def make_runs(
-    records: Iterable[Record],
-    details_of: Callable[[Record], Mapping[str, Details]],
-    current_hash_of: Callable[[Record], str | None],
-) -> list[Run]:
-    """Those that may be shown, in the order of their groups and seeds."""
-    shown = sorted(
-        (r for r in records if not NEVER_SHOWN & set(r.flags)), key=lambda r: (r.group_key, r.seed or 0, r.id)
-    )
-    return [Run.of(r, details_of(r), current_hash_of(r)) for r in shown]
+def make_runs(found: Iterable[tuple[Record, Mapping[str, Details], str]]) -> list[Run]:
+    """Those that may be shown, in the order of their groups and seeds. found: record, its details, its link."""
+    runs = [Run.of(*one) for one in found if not NEVER_SHOWN & set(one[0].flags)]
+    return sorted(runs, key=lambda run: (run.record.group_key, run.record.seed or 0, run.record.id))
 
 
 def make_rows(benchmark: str, runs: list[Run]) -> list[Row]:
@@ -132,11 +134,11 @@ def make_rows(benchmark: str, runs: list[Run]) -> list[Row]:
 
 
 def _row(benchmark: str, runs: list[Run]) -> Row:
-    records = tuple(run.record for run in runs)
-    marks = {*records[0].flags, records[0].selection, *(run.staleness for run in runs)}
+    records = [run.record for run in runs]
+    marks = {*records[0].flags, records[0].selection}
     marks |= {"diverged"} if any(r.diverged for r in records) else set()
     return Row(
-        records=records,
+        runs=tuple(runs),
         metrics=tuple(r.metrics[benchmark] for r in records),
         scores=np.mean([run.scores[benchmark] for run in runs], axis=0),
         marks=tuple(mark for mark in MARKS if mark in marks),
@@ -171,18 +173,8 @@ def _other_test_set(benchmark: str, record: Record, kept: list[Run]) -> str:
     )
 
 
-def overrides_shown(rows: list[Row]) -> list[str]:
-    """Each row's overrides; rows of an older recipe, other data or precision that look alike name their group."""
-    seen = Counter(row.label for row in rows)
-    shown = []
-    for row in rows:
-        text = _overrides(row.overrides)
-        group = f"(group {row.first.group_key[:8]})" if seen[row.label] > 1 else ""
-        shown.append(f"{text} {group}".strip())
-    return shown
-
-
-def _overrides(overrides: Mapping[str, Any]) -> str:
+def overrides_text(overrides: Mapping[str, Any]) -> str:
+    """As --set takes them, without folders."""
     return ", ".join(f"{key}={short(value)}" for key, value in sorted(overrides.items()))
 
 

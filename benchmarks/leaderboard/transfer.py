@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,10 @@ from pydantic import ValidationError
 
 from itm_harness.benchmarks.common.atomic import write_whole
 from itm_harness.benchmarks.common.errors import RunError
-from itm_harness.benchmarks.leaderboard.build import current_code_hash
 from itm_harness.benchmarks.leaderboard.formats import markdown
 from itm_harness.benchmarks.leaderboard.published import Printed
 from itm_harness.benchmarks.leaderboard.rows import MARKS
-from itm_harness.benchmarks.leaderboard.tables import Column, Marks, Page, Section, System, Table
+from itm_harness.benchmarks.leaderboard.tables import Column, Marked, Page, Section, System, Table
 from itm_harness.benchmarks.records.schema import TRAINED_ON, TRANSFER, Metrics, Record
 from itm_harness.benchmarks.records.store import scan_records
 
@@ -33,7 +31,7 @@ NOT_SHOWN = {"limited", "nonstandard_size"}
 
 RECALLS = [Column(f"{side} R@{k}", f"{side}_r{k}") for side in ("i2t", "t2i") for k in (1, 5, 10)]
 MEASURED = [
-    Column("Method", "method", left=True), Column("Marks", "marks", left=True),
+    Column("Method", "method", left=True),
     Column("Trained on", "trained_on", left=True), Column("Seed", "seed"),
     Column("Image inputs", "features", left=True), Column("Text", "text", left=True), *RECALLS,
     Column("rsum", "rsum"), Column("Checkpoint", "checkpoint", left=True),
@@ -78,10 +76,9 @@ def write_transfer(results_dir: Path, also: Sequence[Path] = ()) -> tuple[Path, 
 
 def make_page(records: Iterable[Record], published: list[CrossDomain]) -> Page:
     """Benchmarks that were measured, then data sets that others published. The same records give the same page."""
-    hash_of = cache(current_code_hash)
     shown = [r for r in records if TRANSFER in r.flags and not NOT_SHOWN & set(r.flags)]
     benchmarks = sorted({name for record in shown for name in record.metrics})
-    sections = [_measured(name, [r for r in shown if name in r.metrics], hash_of, published) for name in benchmarks]
+    sections = [_measured(name, [r for r in shown if name in r.metrics], published) for name in benchmarks]
     measured = {record.dataset.lower() for record in shown}
     for name in dict.fromkeys(p.dataset for p in published):
         if name.lower() not in measured:
@@ -89,24 +86,17 @@ def make_page(records: Iterable[Record], published: list[CrossDomain]) -> Page:
     return Page(TITLE, SOURCE, ABOUT, sections)
 
 
-def _measured(benchmark: str, records: list[Record], hash_of: Any, published: list[CrossDomain]) -> Section:
+def _measured(benchmark: str, records: list[Record], published: list[CrossDomain]) -> Section:
     """What was measured, with what others printed of the same data set below it."""
     ordered = sorted(records, key=lambda r: (-r.metrics[benchmark].rsum, r.id))
-    marks = {r.id: _marks(r, hash_of(r.method, r.variant)) for r in ordered}
-    rows = [[System(r.method, r.variant), _cell(marks[r.id]), *_cells(r, r.metrics[benchmark])] for r in ordered]
-    used = {mark for names in marks.values() for mark in names}
-    legend = [f"{symbol} {meaning}." for mark, (symbol, meaning) in MARKS.items() if mark in used]
-    tables = [Table("transfer", "Measured", MEASURED, rows, legend), *_printed_tables(ordered[0].dataset, published)]
+    rows = [[_marked(r), *_cells(r, r.metrics[benchmark])] for r in ordered]
+    tables = [Table("transfer", "Measured", MEASURED, rows), *_printed_tables(ordered[0].dataset, published)]
     return Section(benchmark, _sizes([r.metrics[benchmark] for r in ordered]), tables)
 
 
-def _marks(record: Record, current: str | None) -> list[str]:
-    stale = "unchecked" if current is None else "stale" if current != record.code_hash else ""
-    return [mark for mark in MARKS if mark in {*record.flags, record.selection, stale}]
-
-
-def _cell(marks: list[str]) -> Marks:
-    return Marks(tuple(marks), "".join(MARKS[mark][0] for mark in marks))
+def _marked(record: Record) -> Marked:
+    marks = tuple(mark for mark in MARKS if mark in {*record.flags, record.selection})
+    return Marked(System(record.method, record.variant), marks, tuple(MARKS[mark][0] for mark in marks))
 
 
 def _cells(record: Record, m: Metrics) -> list[Any]:

@@ -9,13 +9,12 @@ from torch import Tensor
 from itm_harness.benchmarks.common.errors import RunError
 from itm_harness.benchmarks.protocol import eccv
 from itm_harness.benchmarks.protocol.pair_scores import Streamed
+from itm_harness.benchmarks.records.schema import JUDGED_BENCHMARK as BENCHMARK
 from itm_harness.benchmarks.records.schema import Metrics
 from itm_harness.datasets.errors import DataError
 from itm_harness.datasets.files.caption_ids import caption_ids_path, read_caption_ids
 from itm_harness.datasets.precomp import Dataset
 from itm_harness.datasets.split import Split
-
-BENCHMARK = "coco-5k"  # whose pairs were judged
 
 Say = Callable[[str], None]
 

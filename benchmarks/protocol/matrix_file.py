@@ -9,8 +9,7 @@ import numpy as np
 from itm_harness.benchmarks.common.errors import RunError
 from itm_harness.benchmarks.protocol import eccv
 from itm_harness.benchmarks.protocol.arrays import as_matrix, measure_on
-from itm_harness.benchmarks.protocol.judgements import BENCHMARK as JUDGED_BENCHMARK
-from itm_harness.benchmarks.records.schema import Metrics
+from itm_harness.benchmarks.records.schema import JUDGED_BENCHMARK, Metrics
 from itm_harness.datasets.files.arrays import open_array
 from itm_harness.datasets.files.caption_ids import read_caption_ids
 

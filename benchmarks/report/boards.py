@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from itm_harness.benchmarks.leaderboard.rows import MARKS, Row
-from itm_harness.benchmarks.leaderboard.tables import Column, Interval, Section, Spread, Table
+from itm_harness.benchmarks.analysis.evidence import Span
+from itm_harness.benchmarks.leaderboard.board import Standing
+from itm_harness.benchmarks.leaderboard.origin import COST, ORIGIN
+from itm_harness.benchmarks.leaderboard.rows import MARKS, overrides_text
+from itm_harness.benchmarks.leaderboard.tables import Column, Estimate, Interval, Section, Spread, Table
 from itm_harness.benchmarks.report.styles import Style, key_of
 
 ALWAYS = "always"  # the view of columns that stand in every view
-FIRST = ("Rank", "rsum", "95 % interval")  # these
-VIEWS = {"Measured": "recalls", "How the numbers came about": "origin", "What they cost": "cost"}  # title -> view
+FIRST = ("Rank", "rsum (95 % interval)")  # these
+COSTS = {column.key for column in COST} | {"training_minutes"}
 VIEW_NAMES = {"recalls": "Recalls", "origin": "How it came about", "cost": "What it cost"}
-MARK_NAMES = {mark: mark.replace("_", " ") for mark in MARKS} | {
-    "gallery_score": "gallery",
-    "selected_on_test": "chosen on test",
-    "extra_pretraining": "extra data",
-    "simulated_inputs": "simulated",
-    "last": "last epoch",
-    "none": "untrained",
-}
-IN_NAME = {"method", "marks", "overrides"}  # columns that the page shows beside the row's name
+MARK_NAMES = {mark: words for mark, (words, _) in MARKS.items()}
+IN_NAME = {"method", "track"}  # columns that the page shows beside the row's name
 
 
 @dataclass(frozen=True)
@@ -120,26 +116,25 @@ class _Filled:
     values: tuple[Any, ...]
 
 
-def make_board(section: Section, rows: Sequence[Row], shown: Sequence[str], styles: dict[str, Style]) -> Board:
-    """section: a benchmark of the leaderboard's page. rows: those of its measured tables, in their order.
+def make_board(section: Section, standings: Sequence[Standing], styles: Mapping[str, Style]) -> Board:
+    """section: a benchmark of the leaderboard's page. standings: the rows of its measured tables, in their order.
 
-    shown: the overrides of each row as the tables show them. styles: by the key of a row.
+    styles: by the key of a row.
     """
     measured = [table for table in section.tables if table.kind == "measured"]
     filled = _filled(measured)
-    strips = _strips(rows, next((f.values for f in filled if f.column.heading == "95 % interval"), ()))
     lines = [
         Line(
-            key=key_of(row),
-            name=str(row.system),
-            overrides=overrides,
-            text=row.first.text,
-            marks=row.marks,
-            style=styles[key_of(row)],
-            strip=strips[i],
+            key=key_of(standing.row),
+            name=str(standing.row.system),
+            overrides=overrides_text(standing.row.overrides),
+            text=standing.row.first.text,
+            marks=standing.row.marks,
+            style=styles[key_of(standing.row)],
+            strip=strip,
             cells=tuple(_cell(f.column, f.values[i]) for f in filled),
         )
-        for i, (row, overrides) in enumerate(zip(rows, shown, strict=True))
+        for i, (standing, strip) in enumerate(zip(standings, _strips(standings), strict=True))
     ]
     notes = [note for table in measured[1:] for note in table.notes]
     more = [_plain(table) for table in section.tables if table.kind != "measured"]
@@ -153,21 +148,28 @@ def _filled(measured: Sequence[Table]) -> list[_Filled]:
     for table in measured:
         for number, column in enumerate(table.columns):
             values = tuple(row[number] for row in table.rows)
-            if column.key not in IN_NAME and any(value not in (None, "") for value in values):
-                view = ALWAYS if column.heading in FIRST else VIEWS[table.title]
-                found.setdefault(column.heading, _Filled(column, view, values))
+            says = column.heading in FIRST or any(value not in (None, "") for value in values)
+            if column.key not in IN_NAME and says:
+                found.setdefault(column.heading, _Filled(column, _view(column), values))
     first = [found[heading] for heading in FIRST if heading in found]
     return first + [f for heading, f in found.items() if heading not in FIRST]
 
 
-def _strips(rows: Sequence[Row], bounds: Sequence[Interval]) -> list[Strip]:
-    if not bounds:
-        return []
-    low, high = min(b.low for b in bounds), max(b.high for b in bounds)
+def _view(column: Column) -> str:
+    if column.heading in FIRST:
+        return ALWAYS
+    if column.key in COSTS:
+        return "cost"
+    return "origin" if column in ORIGIN else "recalls"
+
+
+def _strips(standings: Sequence[Standing]) -> list[Strip]:
+    bounds = [standing.rsum.interval for standing in standings]
+    low, high = min((b.low for b in bounds), default=0.0), max((b.high for b in bounds), default=0.0)
     width = max(high - low, 1e-9)
     return [
-        Strip(*((value - low) / width for value in (bound.low, row.rsum.mean, bound.high)))
-        for row, bound in zip(rows, bounds, strict=True)
+        Strip(*((value - low) / width for value in (bound.low, standing.row.rsum.mean, bound.high)))
+        for standing, bound in zip(standings, bounds, strict=True)
     ]
 
 
@@ -188,16 +190,17 @@ def _sorted_by(value: Any) -> float | str | None:
             return None
         case bool() | int() | float():
             return float(value)
-        case Spread(mean, _):
+        case Spread(mean, _) | Estimate(Spread(mean, _), _):
             return mean
+        case Span(first, _):
+            return float(first)
         case Interval(low, _):
             return low
     return str(value).lower()
 
 
 def _plain(table: Table) -> PlainTable:
-    heads = tuple(_head(column, ALWAYS) for column in table.columns)
-    rows = tuple(
-        tuple(_cell(column, value) for column, value in zip(table.columns, row, strict=True)) for row in table.rows
-    )
+    kept = [number for number, column in enumerate(table.columns) if column.shown]
+    heads = tuple(_head(table.columns[n], ALWAYS) for n in kept)
+    rows = tuple(tuple(_cell(table.columns[n], row[n]) for n in kept) for row in table.rows)
     return PlainTable(table.title, heads, rows, tuple(table.notes))

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from itm_harness.benchmarks.ablations.report import make_page as make_ablations
-from itm_harness.benchmarks.ablations.report import runs_of_sets
 from itm_harness.benchmarks.analysis.retrieval import Gallery, require_same_data
+from itm_harness.benchmarks.leaderboard.board import Standing, boards_of
 from itm_harness.benchmarks.leaderboard.eccv_table import PrintedECCV
-from itm_harness.benchmarks.leaderboard.page import ABOUT
 from itm_harness.benchmarks.leaderboard.page import make_page as make_leaderboard
 from itm_harness.benchmarks.leaderboard.published import Published
-from itm_harness.benchmarks.leaderboard.rows import Row, Run, make_rows, on_one_test_set, overrides_shown
-from itm_harness.benchmarks.leaderboard.tables import Interval, Section
+from itm_harness.benchmarks.leaderboard.rows import Row, Run
 from itm_harness.benchmarks.report.boards import Board, make_board
 from itm_harness.benchmarks.report.series import KS, Store, ablation_series, row_series
 from itm_harness.benchmarks.report.styles import Style, key_of, styles_of
@@ -51,58 +49,32 @@ def make_contents(
     runs: in the order of `make_runs`. details: of their records. judged: what papers print of ECCV Caption. galleries:
     the data sets to show queries of.
     """
-    page, problems = make_leaderboard(runs, published, judged)
-    rows_of = {s.title: _rows_of(s.title, runs) for s in page.sections}
-    sections = sorted(page.sections, key=lambda s: _place(rows_of[s.title]))
-    measured = {s.title: rows_of[s.title] for s in sections if rows_of[s.title]}
-    styles = styles_of(row for rows in measured.values() for row in rows)
-    shown = {name: overrides_shown(rows) for name, rows in measured.items()}
-    boards = [make_board(s, measured.get(s.title, []), shown.get(s.title, []), styles) for s in sections]
-    charts = [
-        _charts(section, measured[section.title], shown[section.title], details, styles)
-        for section in sections
-        if section.title in measured
-    ]
-    ablations, conflicts = make_ablations(runs_of_sets(runs))
-    views, unfit = _views(galleries, measured, shown, details)
+    boards = boards_of(runs)
+    page, problems = make_leaderboard(boards, published, judged)
+    measured = {board.benchmark: board.standings for board in boards if board.standings}
+    rows = {name: [standing.row for standing in standings] for name, standings in measured.items()}
+    styles = styles_of(row for some in rows.values() for row in some)
+    shown = [make_board(section, measured.get(section.title, []), styles) for section in page.sections]
+    charts = [_charts(name, standings, details, styles) for name, standings in measured.items()]
+    ablations, conflicts = make_ablations(runs)
+    views, unfit = _views(galleries, rows, details)
     data = {"ks": KS, "benchmarks": charts, "ablations": ablation_series(ablations), "views": views}
-    contents = Contents(boards, data, ABOUT, len(runs), sorted({run.record.method for run in runs}), list(measured))
+    contents = Contents(shown, data, page.about, len(runs), sorted({run.record.method for run in runs}), list(measured))
     return contents, [*dict.fromkeys([*problems, *conflicts]), *unfit]
 
 
-def _rows_of(benchmark: str, runs: Sequence[Run]) -> list[Row]:
-    """The rows of the leaderboard's tables, in their order."""
-    fitting, _ = on_one_test_set(benchmark, [run for run in runs if benchmark in run.scores])
-    return make_rows(benchmark, [run for run in fitting if not run.record.diverged])
-
-
-def _place(rows: Sequence[Row]) -> tuple[bool, str, int]:
-    """Measured benchmarks first, by data set, the one with the largest galleries before its folds."""
-    return (True, "", 0) if not rows else (False, rows[0].first.dataset, rows[0].metrics[0].folds)
-
-
 def _charts(
-    section: Section, rows: Sequence[Row], shown: Sequence[str], details: Store, styles: Mapping[str, Style]
+    benchmark: str, standings: Sequence[Standing], details: Store, styles: Mapping[str, Style]
 ) -> dict[str, Any]:
-    table = next(table for table in section.tables if table.kind == "measured")
-    bounds = [next(cell for cell in cells if isinstance(cell, Interval)) for cells in table.rows]
-    return {
-        "name": section.title,
-        "rows": [
-            row_series(section.title, row, _label(row, text), (b.low, b.high), details, styles[key_of(row)])
-            for row, text, b in zip(rows, shown, bounds, strict=True)
-        ],
-    }
-
-
-def _label(row: Row, overrides: str) -> str:
-    return f"{row.system} {overrides}".strip()
+    series = [
+        row_series(benchmark, s.row, s.row.label, s.rsum.interval, details, styles[key_of(s.row)]) for s in standings
+    ]
+    return {"name": benchmark, "rows": series}
 
 
 def _views(
     galleries: Sequence[Gallery],
     measured: Mapping[str, Sequence[Row]],
-    shown: Mapping[str, Sequence[str]],
     details: Store,
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """What the viewer shows of each data set, and a sentence for each that the records were not measured on."""
@@ -111,16 +83,15 @@ def _views(
         benchmark = _widest(gallery.dataset, measured)
         if benchmark is None:
             continue
-        named = zip(measured[benchmark], shown[benchmark], strict=True)
-        rows = [(row, _label(row, text)) for row, text in named]
-        kept = sorted(rows, key=lambda pair: not pair[0].as_it_comes)[:VIEWED]  # the methods' own recipes first
+        rows = measured[benchmark]
+        kept = rows[:VIEWED]
         try:
-            for row, _ in kept:
+            for row in kept:
                 require_same_data(gallery, row.first, details[row.first.id][benchmark])
         except DataError as error:
             problems.append(str(error))
             continue
-        runs = [_viewed(row, label, benchmark, details) for row, label in kept]
+        runs = [_viewed(row, benchmark, details) for row in kept]
         view = {"dataset": gallery.dataset, "benchmark": benchmark, "rows": len(rows), "runs": runs}
         views.append({**view, **packed_gallery(gallery)})
     return views, problems
@@ -132,13 +103,13 @@ def _widest(dataset: str, measured: Mapping[str, Sequence[Row]]) -> str | None:
     return min(folds, key=lambda name: (folds[name], name), default=None)
 
 
-def _viewed(row: Row, label: str, benchmark: str, details: Store) -> dict[str, Any]:
+def _viewed(row: Row, benchmark: str, details: Store) -> dict[str, Any]:
     """A row's first seed."""
     record = row.first
     return {
         "id": record.id,
         "key": key_of(row),
-        "label": label,
+        "label": row.label,
         "seed": record.seed,
         **packed_run(details[record.id][benchmark]),
     }

@@ -13,7 +13,7 @@ from typing import Any
 from itm_harness.benchmarks.analysis.retrieval import Gallery, open_gallery
 from itm_harness.benchmarks.common.atomic import write_whole
 from itm_harness.benchmarks.common.errors import RunError
-from itm_harness.benchmarks.leaderboard.build import read_runs
+from itm_harness.benchmarks.leaderboard.build import read_runs_and_details
 from itm_harness.benchmarks.leaderboard.eccv_table import read_eccv
 from itm_harness.benchmarks.leaderboard.published import read_published
 from itm_harness.benchmarks.leaderboard.rows import Run
@@ -42,7 +42,7 @@ def write_report(
     """
     if missing := missing_libraries():
         raise RunError(f"the report page needs {', '.join(missing)}: pip install -e '.[report]'.")
-    runs, details, damaged = read_runs(results_dir, *also)
+    runs, details, damaged = read_runs_and_details(results_dir, *also)
     galleries = _galleries(runs, pictures, data_root)
     contents, conflicts = make_contents(runs, details, read_published(), read_eccv(), galleries)
     page = render(contents)

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from itm_harness.benchmarks.ablations.report import NOT_RUN
 from itm_harness.benchmarks.leaderboard.rows import Row
-from itm_harness.benchmarks.leaderboard.tables import NONE, Page
+from itm_harness.benchmarks.leaderboard.tables import NONE, Interval, Page
 from itm_harness.benchmarks.records.schema import Details, Record
 from itm_harness.benchmarks.report.styles import Style, key_of
 
@@ -18,8 +19,8 @@ DECIMALS = 3
 Store = Mapping[str, Mapping[str, Details]]  # record id -> benchmark -> its per-query results
 
 
-def row_series(benchmark: str, row: Row, label: str, bounds: Sequence[float], details: Store, style: Style) -> dict:
-    """A row for all charts of a benchmark. bounds: the 95 % interval of its rsum."""
+def row_series(benchmark: str, row: Row, label: str, bounds: Interval, details: Store, style: Style) -> dict:
+    """A row for all charts of a benchmark. bounds: of its rsum."""
     return {
         "key": key_of(row),
         "label": label,
@@ -29,8 +30,8 @@ def row_series(benchmark: str, row: Row, label: str, bounds: Sequence[float], de
         "shape": style.shape,
         "dash": style.dash,
         "rsum": _rounded(row.rsum.mean),
-        "low": _rounded(bounds[0]),
-        "high": _rounded(bounds[1]),
+        "low": _rounded(bounds.low),
+        "high": _rounded(bounds.high),
         "minutes": _rounded(row.spread(lambda r: r.train_seconds, 1 / 60)),
         "parameters": _rounded(row.first.parameters / 1e6),
         "i2t": recall_curve([details[r.id][benchmark].i2t_ranks for r in row.records]),
@@ -61,13 +62,17 @@ def ablation_series(page: Page) -> list[dict[str, Any]]:
     for section in page.sections:
         for table in section.tables:
             rows = table.records()
-            full = next((note for note in table.notes if note.startswith("Full row: ")), "")
+            learnt = table.notes[0]
             bars = [_bar(row) for row in rows if row["change"] is not None]
             if bars:
-                missing = [row["row"] for row in rows if row["rsum"] is None]
-                about = [f"{section.title}, {section.intro}", full]
+                about = [f"{section.title}, {section.intro}", learnt]
+                missing = [label for note in table.notes for label in _not_run(note)]
                 found.append({"title": table.title, "about": about, "bars": bars, "missing": missing})
     return found
+
+
+def _not_run(note: str) -> list[str]:
+    return note.removeprefix(NOT_RUN).removesuffix(".").split("; ") if note.startswith(NOT_RUN) else []
 
 
 def _bar(row: Mapping[str, Any]) -> dict[str, Any]:

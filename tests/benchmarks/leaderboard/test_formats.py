@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from itm_harness.benchmarks.leaderboard.formats import FORMATS, csv_text, html_page, json_text, latex, markdown
-from itm_harness.benchmarks.leaderboard.tables import Column, Page, Section, Spread, Table
+from itm_harness.benchmarks.leaderboard.tables import Column, Link, Page, Section, Spread, Table
 
 NASTY = "a|b & c_d <script>alert('x')</script> 50% $x$ #1 {y} ~^\\ \"q\"\nnew line"
 
@@ -27,9 +27,44 @@ def make_page(text: str = "gpo", note: str = "a note") -> Page:
 def test_markdown():
     assert markdown(make_page()) == (
         "# Leaderboard\n\nMade by `x`.\n\n- **Rank.** 1 + the number.\n\n## f8k-1k\n\n40 images.\n\n### Measured\n\n"
-        "| Method   |        rsum |\n|----------|-------------|\n| gpo      | 391.1 ± 2.0 |\n"
-        "| b        |        10.0 |\n\na note\n\n### Published\n\n| Method   |\n|----------|\n| X        |\n"
+        "| Method | rsum |\n| --- | ---: |\n| gpo | 391.1 ± 2.0 |\n"
+        "| b | 10.0 |\n\na note\n\n### Published\n\n| Method |\n| --- |\n| X |\n"
     )
+
+
+def parted_page() -> Page:
+    """Two parts, a section that pages do not show, groups of rows, links, and a table without rows."""
+    columns = [Column("Rank", "rank"), Column("Method", "method", left=True), Column("Track", "track", group=True)]
+    columns.append(Column("Records", "records", left=True))
+    rows = [[1, "gpo", "single", (Link("0", "records/a.json"),)], [2, "x|y", "<both>", ()]]
+    shown = [Table("measured", "Measured", columns, rows, first=None), Table("host", "Host", columns, [], ["none"])]
+    hidden = Section("demo-100", "", [Table("measured", "Folds", columns, rows)], part="Smoke test", shown=False)
+    return Page("L", "S", [], [Section("f8k", "40.", shown, part="Real data"), hidden])
+
+
+def test_markdown_has_parts_groups_and_links():
+    assert markdown(parted_page()) == (
+        "# L\n\nS\n\n## Real data\n\n### f8k\n\n40.\n\n#### Measured\n\n"
+        "| Rank | Method | Records |\n| ---: | --- | --- |\n|  | **single** |  |\n| 1 | gpo | [0](records/a.json) |\n"
+        "|  | **&lt;both>** |  |\n| 2 | x\\|y | – |\n\n#### Host\n\nnone\n"  # noqa: RUF001
+    )
+
+
+def test_html_and_latex_have_parts_groups_and_links():
+    text = html_page(parted_page())
+    assert '<a href="records/a.json">0</a>' in text
+    assert "&lt;both&gt;" in text
+    assert "Real data" in text
+    assert "Smoke test" not in text
+    text = latex(parted_page())
+    assert r"\multicolumn{3}{l}{\emph{\textless{}both\textgreater{}}} \\" in text
+    assert r"\caption{Real data. f8k: Measured.}" in text
+
+
+def test_other_programs_get_what_pages_leave_out():
+    found = json.loads(json_text(parted_page()))["benchmarks"]
+    assert [b["benchmark"] for b in found] == ["f8k", "demo-100"]
+    assert found[0]["measured"][0] == {"rank": 1, "method": "gpo", "track": "single", "records": "records/a.json"}
 
 
 def test_text_cannot_break_a_markdown_table():

@@ -8,10 +8,12 @@ from itm_harness.benchmarks.leaderboard.origin import (
     cost,
     encoder_notes,
     extra_data,
+    mixed_notes,
     origin,
     skipped_notes,
+    width,
 )
-from itm_harness.benchmarks.leaderboard.rows import make_rows
+from itm_harness.benchmarks.leaderboard.tables import Link
 from itm_tests.stores import Store
 
 
@@ -27,9 +29,11 @@ def one_row(**changes):
 
 
 def test_a_plain_row():
-    assert cells(ORIGIN, origin(one_row())) == {
+    row = one_row()
+    link = f"records/{row.first.id}.json"
+    assert cells(ORIGIN, origin(row)) == {
         "features": "BUTD region", "text": "BiGRU", "selection": "dev", "score": "pairwise", "extra_data": "",
-        "ensemble": False, "weights": "trained", "stale": False,
+        "ensemble": False, "weights": "trained", "torch": "", "records": (Link("0", link),),
     }  # fmt: skip
 
 
@@ -41,18 +45,44 @@ def test_a_plain_row():
         ({"flags": ["imported"], "selection": "none"}, "weights", "imported"),
         ({"flags": ["gallery_score"]}, "score", "gallery"),
         ({"flags": ["ensemble"]}, "ensemble", True),
-        ({"code_hash": "older"}, "stale", True),
+        ({"versions": {"torch": "2.14.1"}}, "torch", "2.14.1"),
     ],
 )
 def test_what_sets_a_row_apart(change, key, value):
     assert cells(ORIGIN, origin(one_row(**change)))[key] == value
 
 
-def test_code_that_is_not_here_cannot_be_called_fresh():
+def test_every_record_of_a_row_is_linked():
     store = Store()
-    store.add()
-    (row,) = make_rows("f8k-1k", store.runs(current=None))
-    assert cells(ORIGIN, origin(row))["stale"] == "unknown"
+    ids = [store.add(seed=seed).id for seed in range(3)]
+    ids.append(store.add(0.3, seed=None, method="clip", selection="none").id)
+    trained, untrained = store.rows()
+    assert cells(ORIGIN, origin(trained))["records"] == tuple(
+        Link(str(seed), f"records/{ids[seed]}.json") for seed in range(3)
+    )
+    assert cells(ORIGIN, origin(untrained))["records"] == (Link("record", f"records/{ids[3]}.json"),)
+
+
+def test_a_board_that_mixes_versions_of_torch_says_so():
+    store = Store()
+    store.add(versions={"torch": "2.14.1"})
+    assert mixed_notes(store.rows()) == []
+    store.add(versions={"torch": "2.15.0"}, method="hrem")
+    assert mixed_notes(store.rows()) == ["Trained with different versions of torch: 2.14.1, 2.15.0."]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "d"),
+    [
+        ({"optim": {}, "embed_size": 256}, "256"),
+        ({"optim": {}, "host": {"embed_size": 128}, "prototypes": 3}, "128"),
+        ({"1 gpo": {"optim": {}, "embed_size": 256}, "2 vsd": {"optim": {}, "host": {"embed_size": 128}}}, "256 + 128"),
+        ({"dense": {"optim": {}, "embed_size": 128}, "sparse": {"optim": {}, "embed_size": 128}}, "128"),
+        ({"optim": {}}, ""),
+    ],
+)
+def test_the_width_of_the_embeddings(recipe, d):
+    assert width(Store().add(recipe=recipe)) == d
 
 
 @pytest.mark.parametrize(

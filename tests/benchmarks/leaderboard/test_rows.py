@@ -2,7 +2,7 @@
 
 import pytest
 
-from itm_harness.benchmarks.leaderboard.rows import MARKS, on_one_test_set, overrides_shown
+from itm_harness.benchmarks.leaderboard.rows import MARKS, on_one_test_set, overrides_text
 from itm_tests.stores import Store
 
 
@@ -49,7 +49,9 @@ def test_rows_come_best_first(store):
 def test_overrides_are_shown_short_and_without_folders(store):
     overrides = {"train.epochs": 3, "optim.decay_epochs": [1, 2], "text.bert": "../weights/bert-base"}
     store.add(recipe={}, overrides=overrides)
-    assert overrides_shown(store.rows()) == ["optim.decay_epochs=[1, 2], text.bert=bert-base, train.epochs=3"]
+    (row,) = store.rows()
+    assert overrides_text(row.overrides) == "optim.decay_epochs=[1, 2], text.bert=bert-base, train.epochs=3"
+    assert row.label == f"gpo {overrides_text(row.overrides)}"
 
 
 def test_an_override_that_names_the_default_is_none(store):
@@ -59,12 +61,6 @@ def test_an_override_that_names_the_default_is_none(store):
     assert (row.overrides, row.as_it_comes) == ({}, True)
     store.add(recipe={}, overrides={"optim.lr": 1})
     assert [row.as_it_comes for row in store.rows() if row.overrides] == [False]
-
-
-def test_rows_that_look_alike_are_told_apart(store):
-    keys = [store.add(recipe=recipe).group_key[:8] for recipe in ({"lr": 1}, {"lr": 2})]
-    store.add(method="hrem")
-    assert sorted(overrides_shown(store.rows())) == sorted(["", *(f"(group {key})" for key in keys)])
 
 
 @pytest.mark.parametrize(
@@ -78,7 +74,6 @@ def test_rows_that_look_alike_are_told_apart(store):
         ("imported", {"flags": ["imported"]}),
         ("last", {"selection": "last"}),
         ("none", {"selection": "none"}),
-        ("stale", {"code_hash": "older code"}),
     ],
 )
 def test_what_sets_a_row_apart_is_marked(store, mark, change):
@@ -86,19 +81,23 @@ def test_what_sets_a_row_apart_is_marked(store, mark, change):
     store.add(seed=1, method="marked", **change)
     assert {row.first.method: row.marks for row in store.rows()} == {"gpo": (), "marked": (mark,)}
     (row,) = [row for row in store.rows() if row.marks]
-    assert row.marked().symbols == MARKS[mark][0]
+    assert str(row.marked) == f"marked gpo ({MARKS[mark][0]})"
 
 
-def test_a_row_is_stale_if_one_of_its_runs_is(store):
+def test_whether_code_has_changed_since_is_no_matter_of_the_tables(store):
     store.add(seed=0)
     store.add(seed=1, code_hash="older code")
-    assert [row.marks for row in store.rows()] == [("stale",)]
+    assert [row.marks for row in store.rows()] == [()]
 
 
-def test_code_that_is_not_here_is_marked(store):
-    store.add()
-    (run,) = store.runs(current=None)
-    assert run.staleness == "unchecked"
+def test_the_evidence_of_a_row_is_its_images_and_seeds(store):
+    for seed, skill in enumerate((0.5, 0.6)):
+        store.add(skill, seed=seed)
+    store.add(0.4, method="clip", selection="none", seed=None)
+    trained, untrained = store.rows()
+    assert (trained.sample.seeds.tolist(), trained.sample.drawn) == ([pytest.approx(300), pytest.approx(360)], True)
+    assert trained.sample.scores.mean() == pytest.approx(330)
+    assert not untrained.sample.drawn
 
 
 @pytest.mark.parametrize("change", [{"flags": ["limited"], "limit": 10}, {"flags": ["nonstandard_size"]}])

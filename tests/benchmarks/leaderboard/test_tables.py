@@ -2,7 +2,18 @@
 
 import pytest
 
-from itm_harness.benchmarks.leaderboard.tables import Column, Interval, Marks, Section, Spread, System, Table
+from itm_harness.benchmarks.analysis.evidence import Span
+from itm_harness.benchmarks.leaderboard.tables import (
+    Column,
+    Estimate,
+    Interval,
+    Link,
+    Marked,
+    Section,
+    Spread,
+    System,
+    Table,
+)
 
 RSUM, GAIN = Column("rsum", "rsum"), Column("Difference", "gain", signed=True)
 
@@ -26,7 +37,30 @@ RSUM, GAIN = Column("rsum", "rsum"), Column("Difference", "gain", signed=True)
         (Column("p", "p", 4), 0.0002, "0.0002", {"p": 0.0002}),
         (Column("Method", "method"), System("gsmn", "dense"), "gsmn dense", {"method": "gsmn", "variant": "dense"}),
         (Column("Method", "method"), System("gpo", "gpo"), "gpo", {"method": "gpo", "variant": "gpo"}),
-        (Column("Marks", "marks"), Marks(("last", "stale"), "△◇"), "△◇", {"marks": "last stale"}),
+        (
+            Column("Method", "method"),
+            Marked(System("gpo", ""), ("last", "imported"), ("last epoch", "imported")),
+            "gpo (last epoch, imported)",
+            {"method": "gpo", "variant": "", "marks": "last imported"},
+        ),
+        (Column("Method", "method"), Marked(System("gpo", "")), "gpo", {"method": "gpo", "variant": "", "marks": ""}),
+        (Column("p", "p", 4, least=1e-4), 0.00012, "0.0001", {"p": 0.00012}),
+        (Column("p", "p", 4, least=1e-4), 0.00002345678, "< 0.0001", {"p": 2.346e-05}),
+        (Column("Rank", "rank"), Span(1, 3), "1–3", {"rank": 1, "rank_last": 3}),  # noqa: RUF001
+        (Column("Rank", "rank"), Span(2, 2), "2", {"rank": 2, "rank_last": 2}),
+        (Column("Rank", "rank", missing="unranked"), None, "unranked", {"rank": None}),
+        (
+            RSUM,
+            Estimate(Spread(391.16, 2.04), Interval(380.04, 400.06)),
+            "391.2 (380.0 to 400.1)",
+            {"rsum": 391.16, "rsum_std": 2.04, "rsum_low": 380.04, "rsum_high": 400.06},
+        ),
+        (
+            Column("Records", "records"),
+            (Link("0", "records/a.json"), Link("1", "records/b.json")),
+            "0 1",
+            {"records": "records/a.json records/b.json"},
+        ),
     ],
 )
 def test_a_cell_as_text_and_as_data(column, value, text, data):
@@ -46,3 +80,29 @@ def test_tables_of_one_kind_are_one_row_for_other_programs():
         ],
         "published": [{"method": "X"}],
     }
+
+
+def test_pages_show_the_columns_that_tell_rows_apart():
+    columns = [
+        Column("Track", "track", group=True), Column("Method", "method", left=True), Column("Score", "score"),
+        Column("Secret", "secret", shown=False), Column("GPU", "gpu"), RSUM,
+    ]  # fmt: skip
+    rows = [
+        ["one model", "a", "pairwise", 1, None, 2.0],
+        ["one model", "b", "pairwise", 2, None, 1.0],
+        ["ensembles", "c", "pairwise", 3, None, 3.0],
+    ]
+    table = Table("t", "T", columns, rows, ["a note"], shares=True)
+    seen = table.visible()
+    assert [c.heading for c in seen.columns] == ["Method", "rsum"]
+    assert seen.rows == [["a", 2.0], ["b", 1.0], ["c", 3.0]]
+    assert seen.groups == {0: "one model", 2: "ensembles"}
+    assert seen.notes == ["In all rows: Score: pairwise.", "a note"]  # and nothing of what no row has
+    assert table.records()[2] == {
+        "track": "ensembles", "method": "c", "score": "pairwise", "secret": 3, "gpu": None, "rsum": 3.0,
+    }  # fmt: skip
+
+
+def test_pages_show_the_first_rows_and_other_programs_all():
+    table = Table("t", "T", [RSUM], [[3.0], [2.0], [1.0]], first=2)
+    assert (table.visible().rows, table.visible().left_out, len(table.records())) == ([[3.0], [2.0]], 1, 3)

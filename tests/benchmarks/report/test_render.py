@@ -80,7 +80,7 @@ def test_captions_recipes_and_names_are_text(page):
     assert list(page.scripts) == ["style", "data", "vega", "module"]  # no further script has been opened
     assert not [attributes for tag, attributes in page.elements if tag == "img"]
     assert ("b", {}) not in page.elements
-    assert "x=<b>&" in [run["label"].removeprefix("first ") for run in data["views"][0]["runs"]]
+    assert data["ablations"][0]["bars"][0]["label"] == "x=<b>&"
 
 
 def test_json_cannot_leave_its_element():

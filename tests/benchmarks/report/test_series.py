@@ -42,17 +42,13 @@ COLUMNS = [
 
 
 def table(*rows):
-    return Table("t", "Parts", COLUMNS, rows, ["Full row: all.", "More."])
+    return Table("t", "Parts", COLUMNS, rows, ["Learnt: much.", "Not run: absent; far.", "More."])
 
 
 def test_bars_are_rows_that_were_run_and_the_others_are_named():
     part = ["part", "x=1", 2, Spread(90.0, 1.0), -10.0, Interval(-12.0, -8.0), -5.0]
-    shown = table(
-        part,
-        ["absent", "x=2", "not run", None, None, None, -7.0],
-        ["all", "", 1, Spread(100.0, None), None, None, None],
-    )
-    nothing = table(["part", "x=1", "not run", None, None, None, None])
+    whole = ["all", "", 1, Spread(100.0, None), None, None, None]
+    shown, nothing = table(whole, part), table(whole)
     page = Page("", "", (), [Section("gpo on demo", "demo-500: few.", [shown, nothing])])
     (found,) = ablation_series(page)
     assert found["bars"] == [
@@ -66,5 +62,5 @@ def test_bars_are_rows_that_were_run_and_the_others_are_named():
             "overrides": "x=1",
         }
     ]
-    assert found["missing"] == ["absent"]
-    assert found["about"] == ["gpo on demo, demo-500: few.", "Full row: all."]
+    assert found["missing"] == ["absent", "far"]
+    assert found["about"] == ["gpo on demo, demo-500: few.", "Learnt: much."]

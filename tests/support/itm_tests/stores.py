@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 import torch
 
+from itm_harness.benchmarks.leaderboard.board import Board, boards_of
 from itm_harness.benchmarks.leaderboard.published import Published
 from itm_harness.benchmarks.leaderboard.rows import Run, make_rows, make_runs
 from itm_harness.benchmarks.protocol.ranks import evaluate_matrix, top_items
@@ -73,9 +74,13 @@ class Store:
         self.details[record.id] = details
         return record
 
-    def runs(self, current=CURRENT) -> list[Run]:
-        """The runs of all records. current: hash of today's code."""
-        return make_runs(self.records, lambda r: self.details[r.id], lambda r: current)
+    def runs(self) -> list[Run]:
+        """The runs of all records, their files as links."""
+        return make_runs((r, self.details[r.id], f"records/{r.id}.json") for r in self.records)
+
+    def boards(self) -> list[Board]:
+        """The boards of all benchmarks."""
+        return boards_of(self.runs())
 
     def rows(self, benchmark="f8k-1k"):
         """The rows of a benchmark's table."""
@@ -90,7 +95,8 @@ def make_published(**changes) -> Published:
     """A printed row of GPO on f8k-1k."""
     values = {
         "method": "GPO", "setting": "", "features": "BUTD region", "text": "BiGRU", "ensemble": "0",
-        "benchmark": "f8k-1k", "i2t_r1": 1, "i2t_r5": 2, "i2t_r10": 3, "t2i_r1": 4, "t2i_r5": 5, "t2i_r10": 6,
+        "benchmark": "f8k-1k", "our_method": "gpo", "our_variant": "gpo", "our_features": "BUTD region",
+        "i2t_r1": 1, "i2t_r5": 2, "i2t_r10": 3, "t2i_r1": 4, "t2i_r5": 5, "t2i_r10": 6,
         "rsum": 290.0, "source": "a table",
     }  # fmt: skip
     return Published(**{**values, **changes})
