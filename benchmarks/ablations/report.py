@@ -1,18 +1,16 @@
-"""ABLATIONS.md: measured and published changes side by side, a pure function of records, sets and published numbers."""
+"""ABLATIONS.md: changes of recipes against the recipe as it is, from records, sets and printed numbers alone."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from itm_harness.benchmarks.ablations.runs import may_stand_in_tables
 from itm_harness.benchmarks.ablations.sets import (
-    RECALLS,
     AblationRow,
     AblationSet,
     AblationTable,
@@ -20,40 +18,29 @@ from itm_harness.benchmarks.ablations.sets import (
     read_set,
     set_names,
 )
-from itm_harness.benchmarks.analysis.statistics import Comparison, compare
+from itm_harness.benchmarks.ablations.tested import Change, tested_table
 from itm_harness.benchmarks.common.atomic import write_whole
 from itm_harness.benchmarks.leaderboard.build import read_runs
 from itm_harness.benchmarks.leaderboard.formats import markdown
-from itm_harness.benchmarks.leaderboard.rows import MARKS, Row, Run, make_rows, on_one_test_set, short
-from itm_harness.benchmarks.leaderboard.tables import Column, Interval, Page, Section, Table
-from itm_harness.benchmarks.records.schema import Metrics, Record
+from itm_harness.benchmarks.leaderboard.rows import Row, Run, make_rows, on_one_test_set, overrides_text, short
+from itm_harness.benchmarks.leaderboard.tables import Page, Section, Table
+from itm_harness.benchmarks.records.schema import Record
 from itm_harness.methods.errors import MethodError
 
 TITLE = "Ablations"
 SOURCE = "Made from the records by `itm ablate`; do not edit."
 ABOUT = (
-    ("Rows", "A change of the method's recipe, everything else as in the full row. n seeds; recalls in percent and "
-     "rsum are means over them, ± the sample standard deviation. Protocol and marks are the leaderboard's."),
-    ("Change", "rsum of the row minus rsum of the table's full row, on the same test images. 95 % interval: paired "
-     "bootstrap over images, each with its captions, hits averaged over seeds. It tells of the choice of test images; "
-     "the choice of seed is not in it, and with one seed each adds to it."),
-    ("Published", "As printed, on the paper's data set: what a part is worth there stands beside what it is worth "
-     "here. Published change: of the sum of the recalls that the paper prints; our change: of the same recalls of "
-     "ours, where they are not all six."),
+    ("Rows", "A change of the method's recipe, everything else as in the full row, which stands first. R@1 in percent "
+     "and rsum are means over seeds, ± their sample standard deviation. The protocol is the leaderboard's."),
+    ("Change", "rsum of the row minus that of the full row, on the same test images, with its 95 % interval and p by "
+     "the leaderboard's evidence: images and seeds count as chance, Holm's correction runs over the table. A row of "
+     "one seed borrows the spread of the full row's seeds."),
+    ("Published", "A printed change stands beside ours only where it is of the same benchmark and text encoder."),
 )  # fmt: skip
 NOTHING = (("Records", "No ablation has been recorded yet."),)
-
-HEADINGS = {name: f"{name[:3]} R@{name[5:]}" for name in RECALLS}
-MEASURED = [
-    Column("Row", "row", left=True), Column("Variant and overrides", "overrides", left=True),
-    Column("Marks", "marks", left=True), Column("n", "seeds"),
-    *(Column(HEADINGS[name], name) for name in RECALLS), Column("rsum", "rsum"),
-    Column("Change", "change", signed=True), Column("95 % interval", "change", signed=True),
-]  # fmt: skip
-CHANGES = [
-    Column("Published change", "published_change", signed=True), Column("Our change", "our_change", signed=True),
-]  # fmt: skip
-NOT_RUN = "not run"
+NOT_RUN = "Not run: "
+OTHERS = "Other overrides"
+SIMULATED = "Some inputs are simulated: what is learnt holds for the simulation only."
 
 
 @dataclass(frozen=True)
@@ -78,30 +65,32 @@ def write_ablations(results_dir: Path, also: Sequence[Path] = ()) -> tuple[Path,
     """Write `<results>/ABLATIONS.md` from the folder's records, and those of other results folders.
 
     Returns its path, and a sentence for each record that is damaged or cannot stand beside the others: it is left out.
-    Raises RunError where the folder is missing.
+    Raises RunError where all folders are missing.
     """
-    runs, _, damaged = read_runs(results_dir, *also)
-    page, conflicts = make_page(runs_of_sets(runs))
+    runs, damaged = read_runs(results_dir, *also)
+    page, conflicts = make_page(runs)
     path = results_dir / "ABLATIONS.md"
     write_whole(path, lambda file: file.write(markdown(page).encode()))
     return path, damaged + conflicts
 
 
-def runs_of_sets(runs: Iterable[Run]) -> list[Run]:
-    """Those of methods that have an ablation set, trained here, in the same order."""
-    return [run for run in runs if run.record.method in set_names() and may_stand_in_tables(run.record)]
-
-
 def make_page(runs: Sequence[Run]) -> tuple[Page, list[str]]:
-    """The page, and a sentence for each run that cannot stand beside the others. runs: in the order of `make_runs`."""
-    sections, problems = [], []
-    for method in sorted({run.record.method for run in runs}):
+    """The page, and a sentence for each run that cannot stand beside the others. runs: in the order of `make_runs`.
+
+    What no ablation set names comes last.
+    """
+    runs = [run for run in runs if may_stand_in_tables(run.record)]
+    sections, problems, named = [], [], set()
+    for method in sorted({run.record.method for run in runs} & set(set_names())):
         own = [run for run in runs if run.record.method == method]
         for setting in settings(read_set(method), [run.record for run in own]):
-            section, sentences = _section(setting, own)
+            section, shown, sentences = _section(setting, own)
             sections += [section] if section else []
-            problems += sentences if section else []
-    return Page(TITLE, SOURCE, ABOUT if sections else NOTHING, sections), problems
+            named |= shown
+            problems += sentences
+    others, sentences = _other_sections(runs, named)
+    sections += others
+    return Page(TITLE, SOURCE, ABOUT if sections else NOTHING, sections), [*problems, *sentences]
 
 
 def settings(ablation: AblationSet, records: Iterable[Record]) -> list[Setting]:
@@ -131,20 +120,27 @@ def _setting(ablation: AblationSet, dataset: str, precision: str, common: dict[s
     return Setting(ablation, dataset, precision, common, recipes)
 
 
-def _section(setting: Setting, runs: list[Run]) -> tuple[Section | None, list[str]]:
-    """A section, unless nothing but full rows was measured."""
+def _section(setting: Setting, runs: Sequence[Run]) -> tuple[Section | None, set[str], list[str]]:
+    """A section with the ids of its records, unless nothing but full rows was measured."""
     runs = [r for r in runs if (r.record.dataset, r.record.precision) == (setting.dataset, setting.precision)]
     matched = {label: [r for r in runs if has_recipe(r.record, recipe)] for label, recipe in setting.recipes.items()}
     full = [setting.recipes[table.full] for table in setting.ablation.tables]
     if not any(found for label, found in matched.items() if setting.recipes[label] not in full):
-        return None, []
+        return None, set(), []
     shown = {run.record.id: run for found in matched.values() for run in found}
-    benchmark = next(iter(min(shown.values(), key=lambda run: run.record.id).record.metrics))
+    benchmark = _benchmark(shown.values())
     fitting, problems = on_one_test_set(benchmark, [shown[name] for name in sorted(shown)])
-    names = {run.record.id for run in fitting}
-    rows = {label: _row(benchmark, [r for r in found if r.record.id in names]) for label, found in matched.items()}
-    tables = [_table(setting, table, rows) for table in setting.ablation.tables]
-    return Section(setting.title, _size(benchmark, fitting[0].record.metrics[benchmark]), tables), problems
+    rows = {label: _row(benchmark, [r for r in found if r in fitting]) for label, found in matched.items()}
+    tables = {table.title: _table(setting, table, rows, benchmark) for table in setting.ablation.tables}
+    idle = [title for title, table in tables.items() if table is None]
+    intro = [_about(benchmark, fitting), *([f"{NOT_RUN}{'; '.join(idle)}."] if idle else [])]
+    found = [table for table in tables.values() if table]
+    return Section(setting.title, " ".join(intro), found), set(shown), problems
+
+
+def _benchmark(runs: Iterable[Run]) -> str:
+    """The first one of a record: of its whole gallery."""
+    return next(iter(min(runs, key=lambda run: run.record.id).record.metrics))
 
 
 def _row(benchmark: str, runs: list[Run]) -> Row | None:
@@ -153,98 +149,76 @@ def _row(benchmark: str, runs: list[Run]) -> Row | None:
     return max(rows, key=lambda row: (len(row.records), max(r.created for r in row.records)), default=None)
 
 
-def _size(benchmark: str, metrics: Metrics) -> str:
+def _about(benchmark: str, runs: Sequence[Run]) -> str:
+    """The test set, and whether inputs are simulated."""
+    metrics = runs[0].record.metrics[benchmark]
     folds = f", mean of {metrics.folds} folds" if metrics.folds > 1 else ""
-    return f"{benchmark}: {metrics.n_images:,} images, {metrics.n_texts:,} captions{folds}."
+    size = f"{benchmark}: {metrics.n_images:,} images, {metrics.n_texts:,} captions{folds}."
+    simulated = any("simulated_inputs" in run.record.flags for run in runs)
+    return f"{size} {SIMULATED}" if simulated else size
 
 
-def _table(setting: Setting, table: AblationTable, rows: Mapping[str, Row | None]) -> Table:
+def _table(setting: Setting, table: AblationTable, rows: Mapping[str, Row | None], benchmark: str) -> Table | None:
+    """None where none of its changes was run. A row that is the full one under another name is no change."""
     full = rows[table.full]
-    sums = _printed_recalls(table)
-    comparisons = _against_full(table, rows)
-    cells = []
-    for row in table.rows:
-        found = rows.get(row.label)
-        beside = _published_cells(table, row, found, full, sums)
-        cells.append([*_measured_cells(setting, row, found, comparisons.get(row.label)), *beside])
-    return Table(table.title, table.title, [*MEASURED, *_published_columns(table, sums)], cells, _notes(table, rows))
-
-
-def _against_full(table: AblationTable, rows: Mapping[str, Row | None]) -> dict[str, Comparison]:
-    """Label -> the row against the full one, for rows that were run and are other runs; all from the same resamples."""
-    full = rows[table.full]
-    if full is None:
-        return {}
-    found = {row.label: rows.get(row.label) for row in table.rows}
-    others = {label: r.scores for label, r in found.items() if r and not _one_run(r, full)}
-    if not others:
-        return {}
-    scores = np.stack(list(others.values()), axis=1)  # (n_images, rows)
-    return dict(zip(others, compare(scores, np.broadcast_to(full.scores[:, None], scores.shape)), strict=True))
-
-
-def _one_run(row: Row | None, full: Row | None) -> bool:
-    """Is a row the full one under another name?"""
-    return row is not None and full is not None and row.first.group_key == full.first.group_key
-
-
-def _measured_cells(setting: Setting, row: AblationRow, found: Row | None, comparison: Comparison | None) -> list[Any]:
-    changes = [f"{key}={short(value)}" for key, value in row.changes(setting.dataset).items()]
-    shown = ", ".join([*([row.variant] if row.variant else []), *changes])
-    if found is None:
-        return [row.label, shown, None, None if row.absent else NOT_RUN, *[None] * (len(RECALLS) + 3)]
-    head = [row.label, shown, found.marked(), len(found.records), *_mean_recalls(found).values(), found.rsum]
-    if comparison is None:
-        return [*head, None, None]
-    return [*head, comparison.difference, Interval(comparison.low, comparison.high)]
-
-
-def _mean_recalls(row: Row) -> dict[str, float]:
-    """Means over seeds, by the names of RECALLS."""
-    return {name: float(np.mean([getattr(getattr(m, name[:3]), name[4:]) for m in row.metrics])) for name in RECALLS}
-
-
-def _printed_recalls(table: AblationTable) -> list[str]:
-    """The recalls that the paper prints for this table."""
-    return [name for name in RECALLS if any(name in numbers for numbers in table.printed.values())]
-
-
-def _published_columns(table: AblationTable, sums: list[str]) -> list[Column]:
-    columns = [Column(f"Published {HEADINGS[name]}", f"published_{name}") for name in sums]
-    return columns + CHANGES[: _changes_shown(table, sums)]
-
-
-def _changes_shown(table: AblationTable, sums: list[str]) -> int:
-    """How many of CHANGES: none where a single row is printed; ours is that of the rsum where all recalls are."""
-    if len(table.printed) < 2:
-        return 0
-    return 1 if len(sums) == len(RECALLS) else 2
-
-
-def _published_cells(
-    table: AblationTable, row: AblationRow, found: Row | None, full: Row | None, sums: list[str]
-) -> list[Any]:
-    """Printed recalls, and if several rows are printed the change of their sum, published and ours."""
-    numbers, whole = table.printed.get(row.label), table.printed.get(table.full)
-    changes = [None, None]
-    if row.label != table.full:
-        measured = [_mean_recalls(one) if one else None for one in (found, full)]
-        changes = [_change(numbers, whole, sums), None if _one_run(found, full) else _change(*measured, sums)]
-    printed = [None if numbers is None else numbers[name] for name in sums]
-    return printed + changes[: _changes_shown(table, sums)]
-
-
-def _change(changed: Mapping[str, float] | None, full: Mapping[str, float] | None, names: list[str]) -> float | None:
-    """Of the sum of these recalls."""
-    if changed is None or full is None:
+    others = [row for row in table.rows if not row.absent and setting.recipes[row.label] != setting.recipes[table.full]]
+    run = {row.label: made for row in others if (made := rows[row.label])}
+    if not run:
         return None
-    return sum(changed[name] - full[name] for name in names)
+    comparable = bool(table.published and full and table.published.is_comparable(benchmark, full.first.text))
+    printed = table.printed_changes if comparable else {}
+    shown = {row.label: _shown(row, setting.dataset) for row in table.rows}
+    changes = [Change(label, shown[label], made, printed.get(label)) for label, made in run.items()]
+    reference = Change(table.full, shown[table.full], full) if full else None
+    missing = [row.label for row in others if row.label not in run]
+    return tested_table(table.title, reference, changes, _notes(table, missing, comparable), table.printed_recalls)
 
 
-def _notes(table: AblationTable, rows: Mapping[str, Row | None]) -> list[str]:
-    shown = [rows[row.label] for row in table.rows if rows.get(row.label)]
-    used = {mark for row in shown for mark in row.marks}
-    notes = [f"Full row: {table.full}."]
-    notes += [f"Published: {table.published.about}."] if table.published else []
-    notes += [f"{row.label}: {row.note or row.absent}." for row in table.rows if row.note or row.absent]
-    return [*notes, *(f"{symbol} {meaning}." for mark, (symbol, meaning) in MARKS.items() if mark in used)]
+def _shown(row: AblationRow, dataset: str) -> str:
+    changes = [f"{key}={short(value)}" for key, value in row.changes(dataset).items()]
+    return ", ".join([*([row.variant] if row.variant else []), *changes])
+
+
+def _notes(table: AblationTable, missing: Sequence[str], comparable: bool) -> list[str]:
+    """What was not run, where printed numbers are from, and what must be known of the other rows."""
+    notes = [f"{NOT_RUN}{'; '.join(missing)}."] if missing else []
+    if table.published:
+        beside = "" if comparable else f"; not comparable, the numbers are in published/{table.published.file}"
+        notes.append(f"Published: {table.published.about}{beside}.")
+    told = {row.label: row.absent or row.note for row in table.rows if row.label not in missing}
+    return [*notes, *(f"{label}: {note}." for label, note in told.items() if note)]
+
+
+def _other_sections(runs: Sequence[Run], named: set[str]) -> tuple[list[Section], list[str]]:
+    """Runs with overrides that no set names, by method, variant and data set, against the recipe as it comes."""
+    sections, problems = [], []
+    for _, group in groupby(sorted(runs, key=_place), key=_place):
+        own = list(group)
+        if any(run.record.overrides and run.record.id not in named for run in own):
+            section, sentences = _other_section(own, named)
+            sections += [section] if section else []
+            problems += sentences
+    return sections, problems
+
+
+def _other_section(runs: Sequence[Run], named: set[str]) -> tuple[Section | None, list[str]]:
+    """runs: of one system on one data set."""
+    benchmark = _benchmark(runs)
+    fitting, problems = on_one_test_set(benchmark, list(runs))
+    rows = make_rows(benchmark, fitting)
+    others = [row for row in rows if not row.as_it_comes and row.first.id not in named]
+    if not others:
+        return None, problems
+    as_they_come = [row for row in rows if row.as_it_comes]
+    full = max(as_they_come, key=lambda row: (len(row.records), row.first.group_key), default=None)
+    first = others[0].first
+    changes = [Change(overrides_text(row.overrides), first.variant, row) for row in others]
+    reference = Change("the recipe as it is", first.variant, full) if full else None
+    unusual = f" ({first.precision})" if first.precision != "fp32" else ""
+    title = f"{others[0].system} on {first.dataset}{unusual}"
+    return Section(title, _about(benchmark, fitting), [tested_table(OTHERS, reference, changes, [], [])]), problems
+
+
+def _place(run: Run) -> tuple[str, ...]:
+    """What runs of one section share."""
+    return run.record.method, run.record.variant, run.record.dataset, run.record.precision

@@ -35,13 +35,20 @@ class Part(BaseModel):
 
 
 class PublishedTable(Part):
-    """A printed table. file: below benchmarks/published. where: column -> value of its lines. row: the column that
-    holds the labels. about: source and setting, as the table says it."""
+    """A printed table. file: below leaderboard/published. where: column -> value of its lines. row: the column that
+    holds the labels. benchmark, text: what it was measured on, and with which text encoder. about: source and setting,
+    as the table says it."""
 
     file: str
     where: dict[str, str] = {}
     row: str
+    benchmark: str
+    text: str
     about: str
+
+    def is_comparable(self, benchmark: str, text: str) -> bool:
+        """With what was measured on a benchmark with a text encoder?"""
+        return (self.benchmark, self.text) == (benchmark, text)
 
     def numbers(self) -> dict[str, dict[str, float]]:
         """Label -> column -> recall in percent. Raises RunError where the file is damaged."""
@@ -102,6 +109,23 @@ class AblationTable(Part):
         numbers = self.published.numbers() if self.published else {}
         names = {row.label: row.printed or row.label for row in self.rows}
         return {label: numbers[name] for label, name in names.items() if name in numbers}
+
+    @property
+    def printed_recalls(self) -> list[str]:
+        """The recalls that the paper prints for this table."""
+        return [name for name in RECALLS if any(name in numbers for numbers in self.printed.values())]
+
+    @property
+    def printed_changes(self) -> dict[str, float]:
+        """Label of a row -> published change of the sum of these recalls against the full row."""
+        full = self.printed.get(self.full)
+        if full is None:
+            return {}
+        return {
+            label: sum(numbers[name] - full[name] for name in self.printed_recalls)
+            for label, numbers in self.printed.items()
+            if label != self.full
+        }
 
 
 class AblationSet(Part):

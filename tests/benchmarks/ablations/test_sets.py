@@ -11,7 +11,8 @@ from itm_harness.benchmarks.ablations import report, sets
 from itm_harness.benchmarks.ablations.report import make_page, write_ablations
 from itm_harness.benchmarks.ablations.runs import listing, plan, run_missing
 from itm_harness.benchmarks.ablations.sets import AblationRow, has_recipe, load_set, read_set, set_names
-from itm_harness.benchmarks.analysis.statistics import compare, image_scores
+from itm_harness.benchmarks.analysis.evidence import Sample, compare
+from itm_harness.benchmarks.analysis.statistics import image_scores
 from itm_harness.benchmarks.common.errors import RunError
 from itm_harness.benchmarks.records.code_hash import method_code_hash
 from itm_harness.benchmarks.records.store import read_records
@@ -21,7 +22,7 @@ from itm_harness.datasets.errors import DataError
 from itm_harness.datasets.spec import dataset_names
 from itm_harness.methods.recipe import known_keys
 from itm_harness.methods.registry import find_method, method_names
-from itm_tests.stores import CURRENT, Store, details_of
+from itm_tests.stores import Store, details_of
 from itm_tests.trees import write_f30k
 
 LABELS = {row.label: (name, row) for name in set_names() for row in read_set(name).rows()}
@@ -296,78 +297,115 @@ def test_a_missing_file_is_named_before_anything_trains(tmp_path, accelerator, q
 # The tables
 
 
-def tables_of(store, current=CURRENT):
-    """Title of a section -> title of a table -> label -> heading -> cell as shown."""
-    page, problems = make_page(store.runs(current))
+def page_of(store):
+    page, problems = make_page(store.runs())
     assert problems == []
+    return page
+
+
+def tables_of(store):
+    """Title of a section -> title of a table -> label -> heading -> cell as shown."""
     return {
         section.title: {
             table.title: {
-                row[0]: dict(zip([c.heading for c in table.columns], row, strict=True)) for row in table.texts()
+                str(row[0]): {c.heading: c.text(v) for c, v in zip(table.columns, row, strict=True)}
+                for row in table.rows
             }
             for table in section.tables
         }
-        for section in page.sections
+        for section in page_of(store).sections
     }
 
 
+def notes_of(store, title):
+    (table,) = [t for section in page_of(store).sections for t in section.tables if t.title == title]
+    return table.notes
+
+
 FRAGMENTS = "Fragment and instance relations"
+NO_CHANGE = ("–",) * 3  # noqa: RUF001
 
 
-def test_measured_and_published_stand_side_by_side():
+def add_seeds(store, label, skills, **changes):
+    return [add_row(store, label, skill, seed=seed, **changes) for seed, skill in enumerate(skills)]
+
+
+def test_a_change_is_measured_against_the_full_row_which_stands_first():
     """Skill s: a share s of the queries has rank 0, so every recall is 100 s and the rsum 600 s."""
     store = Store()
-    add_row(store, FULL, 0.6)
     add_row(store, INTRA, 0.5)
+    add_row(store, FULL, 0.6)
     table = tables_of(store)["hrem on demo"][FRAGMENTS]
-    row = table[INTRA]
-    assert (row["n"], row["i2t R@1"], row["t2i R@10"], row["rsum"]) == ("1", "50.0", "50.0", "300.0")
-    assert row["Variant and overrides"] == "inter_modal=false"
-    assert row["Change"] == "-60.0"
-    assert (row["Published i2t R@1"], row["Published t2i R@5"]) == ("80.5", "85.2")
+    assert list(table) == [FULL, INTRA]
+    row, full = table[INTRA], table[FULL]
+    assert (row["Seeds"], row["i2t R@1"], row["t2i R@1"], row["rsum"]) == ("1", "50.0", "50.0", "300.0")
+    assert (row["Variant and overrides"], row["Change"]) == ("inter_modal=false", "-60.0")
+    assert (full["rsum"], full["Change"], full["95 % interval"], full["p (Holm)"]) == ("360.0", *NO_CHANGE)
+
+
+def test_the_interval_counts_images_and_seeds():
+    store = Store()
+    full = add_seeds(store, FULL, (0.55, 0.6, 0.65))
+    (row,) = add_seeds(store, INTRA, (0.5,))
+    scores = np.stack([image_scores(store.details[r.id]["demo-500"]) for r in full])
+    alone = image_scores(store.details[row.id]["demo-500"])
+    expected = compare(Sample(alone, np.array([alone.mean()])), Sample(scores.mean(axis=0), scores.mean(axis=1)))
+    shown = tables_of(store)["hrem on demo"][FRAGMENTS][INTRA]
+    assert shown["95 % interval"] == f"{expected.low:+.1f} to {expected.high:+.1f}"
+    assert shown["p (Holm)"] == f"{expected.p:.4f}"
+    assert tables_of(store)["hrem on demo"][FRAGMENTS][FULL]["rsum"] == "360.5 ± 29.3"  # of 40 images 22, 24, 26
+
+
+def test_holm_runs_over_the_changes_of_a_table():
+    store = Store()
+    add_seeds(store, FULL, (0.55, 0.6, 0.65))
+    add_seeds(store, INTRA, (0.5,))
+    alone = float(tables_of(store)["hrem on demo"][FRAGMENTS][INTRA]["p (Holm)"])
+    add_seeds(store, "visual fragments only", (0.6,))
+    both = float(tables_of(store)["hrem on demo"][FRAGMENTS][INTRA]["p (Holm)"])
+    assert both == pytest.approx(min(1, 2 * alone), abs=1e-4)
+
+
+def test_one_sentence_says_what_was_learnt():
+    store = Store()
+    add_seeds(store, FULL, (0.6, 0.602, 0.604))
+    add_seeds(store, INTRA, (0.2, 0.202, 0.204))
+    add_seeds(store, "visual fragments only", (0.6, 0.602, 0.604))
+    notes = notes_of(store, FRAGMENTS)
     assert (
-        row["Published change"] == "-8.3"
-    )  # 80.5 + 94.7 + 61.2 + 85.2 = 321.6 against 83.3 + 96.0 + 63.5 + 87.1 = 329.9
-    assert row["Our change"] == "-40.0"  # four recalls of ten points each
-    full = table[FULL]
-    assert (full["rsum"], full["Change"], full["Published change"], full["Our change"]) == ("360.0", *"–––")  # noqa: RUF001
+        notes[0] == "Learnt: rsum changes by intra-modal only (-240.0); of visual fragments only nothing can be told."
+    )
+    add_seeds(store, "text fragments only", (0.6,))
+    add_seeds(store, "inter-modal only", (0.6,))
+    assert notes_of(store, FRAGMENTS)[0].endswith("; of the other 3 nothing can be told.")
 
 
-def test_the_interval_is_the_paired_bootstrap_over_images():
+def test_where_nothing_was_learnt_it_says_so():
     store = Store()
-    full, row = add_row(store, FULL, 0.6), add_row(store, INTRA, 0.5)
-    scores = [image_scores(store.details[r.id]["demo-500"])[:, None] for r in (row, full)]
-    (expected,) = compare(*scores)
-    shown = tables_of(store)["hrem on demo"][FRAGMENTS][INTRA]["95 % interval"]
-    assert shown == f"{expected.low:+.1f} to {expected.high:+.1f}"
+    add_row(store, FULL, 0.6)
+    add_row(store, INTRA, 0.2)  # one seed each: that seeds may differ as much is not excluded
+    told = "Learnt: nothing can be told; no change differs from the full row by more than chance."
+    assert notes_of(store, FRAGMENTS)[0] == told
 
 
-def test_seeds_are_averaged_before_they_are_compared():
-    store = Store()
-    for seed, skill in enumerate((0.5, 0.6, 0.7)):
-        add_row(store, FULL, skill, seed=seed)
-    add_row(store, INTRA, 0.5, seed=0)
-    table = tables_of(store)["hrem on demo"][FRAGMENTS]
-    assert (table[FULL]["n"], table[FULL]["rsum"]) == ("3", "360.0 ± 60.0")
-    assert table[INTRA]["Change"] == "-60.0"
-
-
-def test_a_row_without_a_record_is_shown_as_not_run():
+def test_rows_that_were_not_run_are_one_line():
     store = Store()
     add_row(store, FULL)
     add_row(store, INTRA)
-    row = tables_of(store)["hrem on demo"][FRAGMENTS]["visual fragments only"]
-    assert row["n"] == "not run"
-    assert (row["rsum"], row["Change"], row["Our change"]) == tuple("–––")  # noqa: RUF001
-    assert row["Published i2t R@1"] == "83.1"
-    assert row["Published change"] == "-0.7"
+    labels = (
+        "no fragment relations; text fragments only; visual fragments only; no instance relations; inter-modal only"
+    )
+    assert notes_of(store, FRAGMENTS)[1] == f"Not run: {labels}."
+    (section,) = page_of(store).sections
+    assert section.intro.endswith("Not run: Parts of the instance graph, and batches; Interaction.")
 
 
 def test_a_row_stands_alone_where_the_full_one_was_not_run():
     store = Store()
     add_row(store, INTRA, 0.5)
     row = tables_of(store)["hrem on demo"][FRAGMENTS][INTRA]
-    assert (row["rsum"], row["Change"], row["95 % interval"], row["Our change"]) == ("300.0", *"–––")  # noqa: RUF001
+    assert (row["rsum"], row["Change"], row["95 % interval"], row["p (Holm)"]) == ("300.0", *NO_CHANGE)
+    assert notes_of(store, FRAGMENTS)[0] == "Learnt: nothing can be told, because the full row was not run."
 
 
 def test_full_rows_alone_make_no_section():
@@ -384,7 +422,7 @@ def test_data_sets_precisions_and_common_overrides_are_kept_apart():
         add_row(store, INTRA, 0.5, **changes)
     sections = tables_of(store)
     assert list(sections) == ["hrem on demo", "hrem on demo (train.epochs=3)", "hrem on demo (bf16)", "hrem on f8k"]
-    assert {s[FRAGMENTS][INTRA]["n"] for s in sections.values()} == {"1"}
+    assert {s[FRAGMENTS][INTRA]["Seeds"] for s in sections.values()} == {"1"}
 
 
 def test_an_override_that_changes_nothing_makes_no_section_of_its_own():
@@ -402,16 +440,18 @@ def test_a_record_of_an_older_recipe_is_not_taken_for_the_row():
     recipe = read_set("hrem").expected(LABELS[INTRA][1], "demo", {})
     add_row(store, INTRA, recipe={**recipe, "threshold": 0.4})
     add_row(store, "standalone")
-    assert tables_of(store)["hrem on demo"][FRAGMENTS][INTRA]["n"] == "not run"
+    assert FRAGMENTS not in tables_of(store)["hrem on demo"]
 
 
-def test_the_full_run_under_another_name_has_no_change():
+def test_the_full_run_under_another_name_is_no_change():
     store = Store()
     add_row(store, FULL, 0.6)
-    add_row(store, INTRA, 0.5)
-    row = tables_of(store)["hrem on demo"]["Parts of the instance graph, and batches"]["w/o neighbor batch sampling"]
-    assert (row["rsum"], row["Change"], row["95 % interval"], row["Our change"]) == ("360.0", *"–––")  # noqa: RUF001
-    assert row["Published change"] == "-1.1"  # 328.8 − 329.9
+    add_row(store, "w/o connection matrix A", 0.5)
+    title = "Parts of the instance graph, and batches"
+    assert list(tables_of(store)["hrem on demo"][title]) == [FULL, "w/o connection matrix A"]
+    notes = notes_of(store, title)
+    assert any(note.startswith("w/o neighbor batch sampling: our full recipe") for note in notes)
+    assert not any("Not run" in note and "w/o neighbor batch sampling" in note for note in notes)
 
 
 def test_other_variants_are_other_rows():
@@ -420,38 +460,76 @@ def test_other_variants_are_other_rows():
     add_row(store, "standalone", 0.4)
     add_row(store, "mean of fusion and standalone", 0.6, flags=["ensemble"])
     table = tables_of(store)["hrem on demo"]["Interaction"]
-    assert [table[label]["Change"] for label in ("standalone", "mean of fusion and standalone")] == ["-60.0", "+60.0"]
+    mean = "mean of fusion and standalone (ensemble)"  # what sets it apart from the full row
+    assert [table[label]["Change"] for label in ("standalone", mean)] == ["-60.0", "+60.0"]
     assert table["standalone"]["Variant and overrides"] == "standalone"
-    assert table["mean of fusion and standalone"]["Published change"] == "+6.9"  # of six recalls: 451.0 − 444.1
-    assert "Our change" not in table["standalone"]  # it is the change of the rsum
 
 
-def test_what_no_one_built_is_shown_as_published_only():
+def test_printed_numbers_stand_beside_those_of_the_same_benchmark_and_text_encoder():
+    store = Store()
+    for label, skill in ((FULL, 0.6), (INTRA, 0.5)):
+        add_row(store, label, skill, dataset="f30k", benchmarks=("f30k-1k",), text="BERT")
+    row = tables_of(store)["hrem on f30k"][FRAGMENTS][INTRA]
+    # 80.5 + 94.7 + 61.2 + 85.2 = 321.6 against 83.3 + 96.0 + 63.5 + 87.1 = 329.9, and four recalls of ten points each
+    assert (row["Published change"], row["Our change"]) == ("-8.3", "-40.0")
+    assert "Published: HREM, ablation table a, on Flickr30K 1K with BERT." in notes_of(store, FRAGMENTS)
+
+
+@pytest.mark.parametrize("change", [{}, {"dataset": "f30k", "benchmarks": ("f30k-1k",)}])
+def test_other_printed_numbers_do_not(change):
+    """demo with the BiGRU, and Flickr30K with the BiGRU: HREM printed BERT's."""
+    store = Store()
+    for label, skill in ((FULL, 0.6), (INTRA, 0.5)):
+        add_row(store, label, skill, **change)
+    (section,) = tables_of(store).values()
+    assert not {"Published change", "Our change"} & set(section[FRAGMENTS][INTRA])
+    (note,) = [note for note in notes_of(store, FRAGMENTS) if note.startswith("Published")]
+    assert note.endswith("; not comparable, the numbers are in published/hrem_ablation.csv.")
+
+
+def test_what_no_one_built_is_said():
     store = Store()
     add_row(store, "BiGRU", 0.6, method="gpo", variant="bigru")
     add_row(store, "none", 0.5, method="gpo", variant="bigru")
     tables = tables_of(store)["gpo on demo"]
-    row = tables["Sequence model that generates the coefficients"]["Transformer"]
-    assert (row["n"], row["Published i2t R@1"], row["Published change"]) == ("–", "77.4", "-2.2")  # noqa: RUF001
     assert tables["Size augmentation"]["none"]["Change"] == "-60.0"  # against the same run under another name
+    assert "Sequence model that generates the coefficients" not in tables  # its only change cannot be run
 
 
-def test_marks_are_shown_and_explained():
+def test_simulated_inputs_are_said():
     store = Store()
-    add_row(store, FULL, code_hash="older code")
-    add_row(store, INTRA)
-    page, _ = make_page(store.runs())
-    table = page.sections[0].tables[0]
-    cells = {row[0]: row[2] for row in table.texts()}
-    assert (cells[FULL], cells[INTRA]) == ("◇", "")
-    assert any(note.startswith("◇ stale") for note in table.notes)
+    for label in ("VSSR", "w/o descriptions"):
+        add_row(store, label, method="vssr", variant="", flags=["simulated_inputs"])
+    (section,) = page_of(store).sections
+    assert report.SIMULATED in section.intro
+
+
+def test_overrides_that_no_set_names_stand_against_the_recipe_as_it_comes():
+    store = Store()
+    for seed in range(3):
+        store.add(0.6, seed=seed, method="clip", variant="projection", recipe={"lr": 1})
+    store.add(0.3, method="clip", variant="projection", recipe={"lr": 2}, overrides={"lr": 2})
+    store.add(0.3, method="clip", variant="projection", recipe={"lr": 1}, dataset="demo")
+    table = tables_of(store)
+    assert list(table) == ["clip projection on f8k"]
+    rows = table["clip projection on f8k"][report.OTHERS]
+    assert list(rows) == ["the recipe as it is", "lr=2"]
+    assert rows["lr=2"]["Change"] == "-180.0"
+
+
+def test_a_row_of_a_set_is_not_told_again_as_another_override():
+    store = Store()
+    add_row(store, FULL, 0.6)
+    add_row(store, INTRA, 0.5)
+    add_row(store, FULL, 0.4, common={"embed_size": 64})  # a full row alone: of no table of the set
+    assert list(tables_of(store)) == ["hrem on demo", "hrem fusion on demo"]
+    assert list(tables_of(store)["hrem fusion on demo"][report.OTHERS]) == ["the recipe as it is", "embed_size=64"]
 
 
 def test_records_that_do_not_belong_are_left_out():
     store = Store()
     add_row(store, FULL, flags=["limited"], limit=100)
     add_row(store, INTRA, flags=["imported"], seed=3)
-    store.records = [r for r in store.records if report.may_stand_in_tables(r)]
     assert make_page(store.runs()) == (report.Page(report.TITLE, report.SOURCE, report.NOTHING, []), [])
 
 
@@ -464,8 +542,7 @@ def test_another_test_set_is_named_and_left_out():
     wrong = store.add_details({"demo-500": swapped}, method="hrem", variant="fusion", dataset="demo", recipe=recipe)
     page, (sentence,) = make_page(store.runs())
     assert wrong.id in sentence
-    (row,) = [row for row in page.sections[0].tables[0].texts() if row[0] == INTRA]
-    assert row[3] == "not run"
+    assert [table.title for table in page.sections[0].tables] == ["Interaction"]
 
 
 def test_a_damaged_record_is_named_and_the_rest_written(tmp_path):
