@@ -12,9 +12,11 @@ from pydantic import BaseModel
 from itm_harness.benchmarks.preparing.weight_revisions import Place, backbone_place, clip_place
 from itm_harness.datasets.files.cache import cached
 from itm_harness.datasets.pictures.model_files import WEIGHTS, cached_file, cached_folder
-from itm_harness.methods.config import GridConfig, TextConfig, TowerConfig
+from itm_harness.methods.config import TextConfig
 from itm_harness.methods.encoders.backbone_names import PRETRAINED
 from itm_harness.methods.encoders.backbones import RECIPE, SHIPPED
+from itm_harness.methods.encoders.grid_config import GridConfig
+from itm_harness.methods.encoders.tower_config import TowerConfig
 from itm_harness.methods.encoders.weights import find_weights
 
 HASHES = "hashes"  # folder of the cache

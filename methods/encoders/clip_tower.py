@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from itm_harness.methods.config import TowerConfig
 from itm_harness.methods.encoders.clip_weights import RECIPE, import_open_clip, known_model, load_clip
+from itm_harness.methods.encoders.tower_config import TowerConfig
 from itm_harness.methods.errors import MethodError
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from itm_harness.methods.config import GridConfig
 from itm_harness.methods.encoders.backbones import backbone
+from itm_harness.methods.encoders.grid_config import GridConfig
 
 UNTOUCHED = 0.2  # share of pictures that keep all cells (released code)
 

@@ -1,3 +1,3 @@
 """Of each shipped method what is known without loading it: its recipe (YAML), and its description beside it.
-May import methods/description.py, config.py, defaults.py, registry.py, and no torch.
+May import what needs no torch: description, config, defaults, registry, and configurations of encoders.
 """

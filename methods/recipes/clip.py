@@ -7,8 +7,9 @@ from pathlib import Path
 from pydantic import Field
 
 from itm_harness.datasets.batch import CLIPTokens, Inputs
-from itm_harness.methods.config import MethodConfig, TowerConfig
+from itm_harness.methods.config import MethodConfig
 from itm_harness.methods.description import Description
+from itm_harness.methods.encoders.tower_config import TowerConfig
 from itm_harness.methods.registry import describe
 
 IMAGES, TEXTS = "clip_images", "clip_texts"  # sidecars

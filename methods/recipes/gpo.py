@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import ClassVar
 
 from itm_harness.datasets.batch import Inputs
-from itm_harness.methods.config import GridConfig, MethodConfig, PoolingName
+from itm_harness.methods.config import MethodConfig, PoolingName
 from itm_harness.methods.defaults import MARGIN
 from itm_harness.methods.description import Description
+from itm_harness.methods.encoders.grid_config import GridConfig
 from itm_harness.methods.registry import describe
 
 

@@ -6,7 +6,9 @@ import os
 import pytest
 
 from itm_harness.benchmarks.runs.pretrained import file_hash, pretrained_hashes
-from itm_harness.methods.config import GridConfig, MethodConfig, TextConfig, TowerConfig
+from itm_harness.methods.config import MethodConfig, TextConfig
+from itm_harness.methods.encoders.grid_config import GridConfig
+from itm_harness.methods.encoders.tower_config import TowerConfig
 
 
 class Pictures(MethodConfig):
