@@ -9,12 +9,12 @@ from pathlib import Path
 from itm_harness.benchmarks.audit.data import DataAtHand
 from itm_harness.benchmarks.audit.folder import current_hash, record_faults
 from itm_harness.benchmarks.common.errors import RunError
+from itm_harness.benchmarks.leaderboard.board import SEEDS
 from itm_harness.benchmarks.records.opening import Opened, open_record
 from itm_harness.benchmarks.records.schema import Record
 from itm_harness.benchmarks.records.store import read_records, write_record
 from itm_harness.datasets.spec import dataset_names
 
-SEEDS = 3  # of a row: with fewer, chance of seeds cannot be told from a difference, and the row has no rank
 SHOWN_NOWHERE = {"limited": "of a smoke run (--limit)", "nonstandard_size": "not of the benchmark's own test images"}
 
 
