@@ -13,10 +13,17 @@ DRIVER = Path("/proc/driver/nvidia/version")
 
 def system_versions(device: torch.device) -> dict[str, str]:
     """Versions by name; of CUDA and the driver only where `device` is a GPU."""
-    found = {"os": platform.platform(terse=True), "blas": blas(torch.__config__.show())}
+    found = {"os": operating_system(), "blas": blas(torch.__config__.show())}
     if device.type == "cuda":
         found |= {"cuda": str(torch.version.cuda), "driver": driver()}
     return found
+
+
+def operating_system() -> str:
+    """Kernel and C library. Of a kernel only its numbers: what follows them names whoever built it."""
+    numbers = re.match(r"[\d.]*\d", platform.release())
+    kernel = f"{platform.system()} {numbers.group() if numbers else ''}".strip()
+    return ", ".join(filter(None, (kernel, " ".join(platform.libc_ver()).strip())))
 
 
 def blas(configuration: str) -> str:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from itm_harness.benchmarks.records import machine
-from itm_harness.benchmarks.records.machine import blas, driver, system_versions
+from itm_harness.benchmarks.records.machine import blas, driver, operating_system, system_versions
 
 MKL = """PyTorch built with:
   - GCC 13.3
@@ -22,6 +22,21 @@ GCC version:  gcc version 12.2.0"""
 )
 def test_the_matrix_library_of_a_build(configuration, told):
     assert blas(configuration) == told
+
+
+@pytest.mark.parametrize(
+    ("release", "libc", "told"),
+    [
+        ("6.1.0-18-acme-amd64", ("glibc", "2.36"), "Linux 6.1.0, glibc 2.36"),
+        ("23.4.0", ("", ""), "Linux 23.4.0"),
+        ("custom", ("", ""), "Linux"),
+    ],
+)
+def test_the_operating_system_names_nobody(monkeypatch, release, libc, told):
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
+    monkeypatch.setattr(platform, "release", lambda: release)
+    monkeypatch.setattr(platform, "libc_ver", lambda: libc)
+    assert operating_system() == told
 
 
 def test_the_driver_is_that_of_the_kernel_module(tmp_path, monkeypatch):
