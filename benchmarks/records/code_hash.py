@@ -1,24 +1,30 @@
 """A hash of what the code behind a method's numbers means: a record whose hash is not the current one is stale.
 
-It follows the syntax trees of the definitions, without docstrings, comments and layout, and not where they lie: a
-definition that moves to another file, or a file that is cut in two, means what it meant.
+It follows the syntax trees of the definitions that a method's numbers rest on, found by the names in them, without
+docstrings, comments and layout, and not where they lie: a definition that moves to another file means what it meant,
+and one that nothing of a method's names does not count.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
 PACKAGE = "itm_harness"
 ROOT = Path(__file__).resolve().parents[2]  # the folder of the three packages, in a checkout and where it is installed
-SCHEME = "meaning-1:"  # before each hash; one without it, of an older record, was of the bytes
-ENTRIES = ("benchmarks/training/engine.py", "benchmarks/protocol/evaluate.py", "benchmarks/protocol/scoring.py")
+SCHEME = "meaning-2:"  # before each hash; one without it, of an older record, was of the bytes
+ENTRIES = (  # reading, training, encoding, ranking: every statement of these
+    "datasets/split.py",
+    "benchmarks/training/engine.py",
+    "benchmarks/protocol/evaluate.py",
+    "benchmarks/protocol/scoring.py",
+)
 
-# Imported by the above without a say in the numbers: they show, store, find or raise. The demo data set's generator is
+# Named by the above without a say in the numbers: they show, store, find or raise. The demo data set's generator is
 # not code behind a run either: what it wrote is in the record's data fingerprint.
 NOT_BEHIND_A_RUN = (
     "benchmarks/common/activity.py",
@@ -35,7 +41,7 @@ NOT_BEHIND_A_RUN = (
     "methods/registry.py",
 )
 
-Definition = ast.stmt
+Place = tuple[Path, ast.stmt]  # a top-level statement, and its file
 
 
 @dataclass(frozen=True)
@@ -66,70 +72,89 @@ class Tree:
 
 
 def method_code_hash(method_files: Iterable[Path], tree: Tree = Tree()) -> str:
-    """Hash of the code behind the numbers of a method: its file, and that of the method it is put on."""
-    return code_hash({path for file in method_files for path in code_behind(file, tree)}, tree)
+    """Hash of the code behind the numbers of a method. method_files: its own, and that of the method it is put on."""
+    return _hash(_reached(method_files, tree), tree)
 
 
-def code_behind(method_file: Path, tree: Tree = Tree()) -> list[Path]:
-    """The source files that determine a method's numbers: its own, training, evaluation, and all that these import.
+def code_behind(method_files: Iterable[Path], tree: Tree = Tree()) -> list[Path]:
+    """The source files of which anything counts for a method: its own, and what training and evaluation name.
 
     Other methods' files do not count: a change in one must not make another's records stale.
     """
-    found: set[Path] = set()
-    pending = [method_file.resolve(), *(tree.root / entry for entry in tree.entries)]
-    while pending:
-        path = pending.pop()
-        if path not in found and path.is_file() and tree.counts(path):
-            found.add(path)
-            pending += [file for module in _source(path).modules for file in tree.files_of(module)]
-    return sorted(found)
+    return sorted({path for path, _ in _reached(method_files, tree)})
 
 
 def code_hash(files: Iterable[Path], tree: Tree = Tree()) -> str:
-    """SHA-256 over what each top-level statement of some files says, and over what the names in it stand for."""
-    meanings = {meaning for path in files for meaning in _meanings(path, tree)}
+    """Hash of what every statement of some files says."""
+    return _hash({place for path in files for place in _all(path)}, tree)
+
+
+def _hash(places: set[Place], tree: Tree) -> str:
+    meanings = {_meaning(path, statement, tree) for path, statement in places}
     return SCHEME + hashlib.sha256("\n".join(sorted(meanings)).encode()).hexdigest()
 
 
-def _meanings(path: Path, tree: Tree) -> Iterator[str]:
-    source = _source(path)
-    for statement in source.statements:
-        bound = {name: _definition(path, name, tree) for name in _names(statement)}
-        stands_for = [
-            f"{name}={_digest(found)}" for name, found in sorted(bound.items()) if found not in (None, statement)
-        ]
-        yield " ".join([_digest(statement), *stands_for])
+def _meaning(path: Path, statement: ast.stmt, tree: Tree) -> str:
+    """What a statement says, and what the names in it stand for: two definitions may bear one name."""
+    stand_for = {name: _meant(path, name, tree) for name in _names(statement)}
+    bound = [
+        f"{name}={_digest(places[0][1])}"
+        for name, places in sorted(stand_for.items())
+        if len(places) == 1 and places[0][1] is not statement
+    ]
+    return " ".join([_digest(statement), *bound])
 
 
-def _definition(path: Path, name: str, tree: Tree, depth: int = 8) -> Definition | None:
-    """The statement, in the file or in one that it imports from, that a name of the file stands for."""
+def _reached(method_files: Iterable[Path], tree: Tree) -> set[Place]:
+    """All statements of the files and of the entries, what they name, what that names, and so on."""
+    found: set[Place] = set()
+    files = [*(path.resolve() for path in method_files), *(tree.root / entry for entry in tree.entries)]
+    pending = [place for path in files for place in _all(path)]
+    while pending:
+        place = pending.pop()
+        if place not in found:
+            found.add(place)
+            path, statement = place
+            pending += [other for name in _names(statement) for other in _meant(path, name, tree)]
+            pending += [(path, effect) for effect in _source(path).effects]
+    return found
+
+
+def _all(path: Path) -> list[Place]:
+    return [(path, statement) for statement in _source(path).statements]
+
+
+def _meant(path: Path, name: str, tree: Tree, depth: int = 8) -> list[Place]:
+    """The statement that a name of a file stands for, in the file or where it is imported from; of a module, all."""
     source = _source(path)
     if name in source.definitions:
-        return source.definitions[name]
-    module, original = source.imported.get(name, ("", ""))
-    for file in tree.files_of(module) if depth else []:
-        if tree.counts(file):
-            return _definition(file, original, tree, depth - 1)
-    return None
+        return [(path, source.definitions[name])]
+    if name not in source.imported or not depth:
+        return []
+    module, original = source.imported[name]
+    inside = [file for file in tree.files_of(f"{module}.{original}") if tree.counts(file)]
+    if inside:
+        return [place for file in inside for place in _all(file)]
+    return [
+        place
+        for file in tree.files_of(module)
+        if tree.counts(file)
+        for place in _meant(file, original, tree, depth - 1)
+    ]
 
 
 class _Source:
-    """A file's syntax tree. modules: all that it imports. statements: its top level without imports and docstring."""
+    """A file's syntax tree. statements: its top level without imports and docstring."""
 
     def __init__(self, path: Path) -> None:
         self.tree = ast.parse(path.read_bytes())
         self.statements = [s for s in _without_docstring(self.tree.body) if not _is_import(s)]
 
     @cached_property
-    def modules(self) -> list[str]:
-        """Whatever may be a module among what it imports, also inside of functions."""
-        found: list[str] = []
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.ImportFrom) and node.module:
-                found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            elif isinstance(node, ast.Import):
-                found += [alias.name for alias in node.names]
-        return found
+    def effects(self) -> list[ast.stmt]:
+        """Statements that define nothing, but do something when the file is imported."""
+        defining = {id(statement) for statement in self.definitions.values()}
+        return [statement for statement in self.statements if id(statement) not in defining]
 
     @cached_property
     def imported(self) -> dict[str, tuple[str, str]]:
@@ -142,9 +167,9 @@ class _Source:
         }
 
     @cached_property
-    def definitions(self) -> dict[str, Definition]:
+    def definitions(self) -> dict[str, ast.stmt]:
         """Name -> the top-level statement that defines it."""
-        found: dict[str, Definition] = {}
+        found: dict[str, ast.stmt] = {}
         for statement in self.statements:
             if isinstance(statement, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 found[statement.name] = statement
@@ -173,12 +198,13 @@ def _is_import(statement: ast.stmt) -> bool:
 
 
 @cache
-def _names(statement: Definition) -> set[str]:
-    return {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+@cache
+def _names(statement: ast.stmt) -> frozenset[str]:
+    return frozenset(node.id for node in ast.walk(statement) if isinstance(node, ast.Name))
 
 
 @cache
-def _digest(statement: Definition) -> str:
+def _digest(statement: ast.stmt) -> str:
     return hashlib.sha256(_told(statement).encode()).hexdigest()[:32]
 
 

@@ -20,11 +20,12 @@ def tree(tmp_path) -> Tree:
         "methods/vsd.py": "from itm_harness.methods.gpo import GPO\n\n\nclass VSD:\n    host = GPO\n",
         "methods/registry.py": "SHIPPED = 1\n",
         "datasets/batch.py": "class Batch:\n    size = 3\n",
-        "datasets/precomp.py": "def f():\n    from itm_harness.datasets.demo.make import ensure_demo\n",
+        "datasets/precomp.py": "def f():\n    from itm_harness.datasets.demo.make import a\n    a\n",
         "datasets/demo/__init__.py": "",
         "datasets/demo/make.py": "ensure_demo = 1\n",
         "datasets/check.py": "check = 1\n",
-        "benchmarks/engine.py": "import itm_harness.datasets.precomp\nfrom itm_harness.benchmarks.display import y\n",
+        "benchmarks/engine.py": "from itm_harness.datasets import precomp\n"
+        "from itm_harness.benchmarks.display import y\nread, show = precomp.f, y\n",
         "benchmarks/display.py": "y = 1\n",
         "benchmarks/board.py": "z = 1\n",
     }
@@ -41,7 +42,7 @@ def write(path: Path, content: str) -> Path:
 
 
 def behind(tree: Tree, name: str) -> set[str]:
-    return {tree.name(path) for path in code_behind(tree.root / name, tree)}
+    return {tree.name(path) for path in code_behind([tree.root / name], tree)}
 
 
 def hashed(tree: Tree, name: str = "methods/gpo.py") -> str:
@@ -62,7 +63,7 @@ def test_a_hosted_method_counts_too(tree):
 def test_a_users_method_may_lie_anywhere(tree, tmp_path_factory):
     content = "from itm_harness.methods.gpo import GPO\n\n\nclass Mine(GPO):\n    pass\n"
     one, other = (write(tmp_path_factory.mktemp(place) / "mine.py", content) for place in ("here", "there"))
-    assert {one, tree.root / "methods/gpo.py"} <= set(code_behind(one, tree))
+    assert {one, tree.root / "methods/gpo.py"} <= set(code_behind([one], tree))
     assert method_code_hash([one], tree) == method_code_hash([other], tree)
     other.write_text(content.replace("pass", "d = 5"))
     assert method_code_hash([one], tree) != method_code_hash([other], tree)
@@ -76,6 +77,7 @@ def test_a_users_method_may_lie_anywhere(tree, tmp_path_factory):
         ("methods/gpo.py", "import torch\r\nfrom itm_harness.methods.base import (\r\n    Method,\r\n)\r\n"
          "class GPO(Method):\r\n    d = 1\r\n"),
         ("methods/hrem.py", "HREM = 'another method'\n"),
+        ("datasets/batch.py", "class Batch:\n    size = 3\n\n\ndef nobody_calls_it():\n    return 4\n"),
         ("benchmarks/display.py", "y = 2\n"),
         ("datasets/demo/make.py", "ensure_demo = 2\n"),
         ("benchmarks/board.py", "z = 2\n"),
@@ -94,7 +96,8 @@ def test_what_says_nothing_new_or_decides_no_number_changes_nothing(tree, name, 
         ("methods/base.py", "batch = Batch", "batch = None"),
         ("datasets/batch.py", "size = 3", "size = 4"),
         ("datasets/precomp.py", "def f():\n", "def f(x=1):\n"),
-        ("benchmarks/engine.py", "display import y\n", "display import y\n\nSTEPS = 1\n"),
+        ("benchmarks/engine.py", "read, show = ", "STEPS = 1\nread, show = "),
+        ("datasets/batch.py", "class Batch", "print('imported')\n\n\nclass Batch"),
     ],
 )
 def test_what_says_something_else_changes_it(tree, name, old, new):
@@ -117,7 +120,7 @@ def test_a_name_that_stands_for_something_else_changes_it(tree):
     """Two definitions of one name, both in the code behind a method: which of them is used counts."""
     write(tree.root / "datasets/other.py", "class Batch:\n    size = 9\n")
     engine = tree.root / "benchmarks/engine.py"
-    engine.write_text(engine.read_text() + "from itm_harness.datasets.other import Batch as Unused\n")
+    engine.write_text(engine.read_text() + "from itm_harness.datasets.other import Batch as Other\nused = Other\n")
     before, base = hashed(tree), tree.root / "methods/base.py"
     base.write_text(base.read_text().replace("datasets.batch", "datasets.other"))
     assert hashed(tree) != before
