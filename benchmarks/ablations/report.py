@@ -19,7 +19,9 @@ from itm_harness.benchmarks.ablations.sets import (
     set_names,
 )
 from itm_harness.benchmarks.ablations.tested import Change, tested_table
+from itm_harness.benchmarks.analysis.evidence import SeedVariance
 from itm_harness.benchmarks.common.atomic import write_whole
+from itm_harness.benchmarks.leaderboard.board import seed_variance
 from itm_harness.benchmarks.leaderboard.build import read_runs
 from itm_harness.benchmarks.leaderboard.formats import markdown
 from itm_harness.benchmarks.leaderboard.rows import Row, Run, make_rows, on_one_test_set, overrides_text, short
@@ -33,14 +35,16 @@ ABOUT = (
     ("Rows", "A change of the method's recipe, everything else as in the full row, which stands first. R@1 in percent "
      "and rsum are means over seeds, ± their sample standard deviation. The protocol is the leaderboard's."),
     ("Change", "rsum of the row minus that of the full row, on the same test images, with its 95 % interval and p by "
-     "the leaderboard's evidence: images and seeds count as chance, Holm's correction runs over the table. A row of "
-     "one seed borrows the spread of the full row's seeds."),
+     "the leaderboard's evidence: images and seeds count as chance, Holm's correction runs over the table."),
     ("Published", "A printed change stands beside ours only where it is of the same benchmark and text encoder."),
 )  # fmt: skip
 NOTHING = (("Records", "No ablation has been recorded yet."),)
 NOT_RUN = "Not run: "
 OTHERS = "Other overrides"
 SIMULATED = "Some inputs are simulated: what is learnt holds for the simulation only."
+
+
+Seeds = Mapping[str, SeedVariance]  # benchmark -> how much seeds differ on its board
 
 
 @dataclass(frozen=True)
@@ -79,16 +83,17 @@ def make_page(runs: Sequence[Run]) -> tuple[Page, list[str]]:
 
     What no ablation set names comes last.
     """
+    seeds = {benchmark: seed_variance(benchmark, runs) for benchmark in {b for run in runs for b in run.scores}}
     runs = [run for run in runs if may_stand_in_tables(run.record)]
     sections, problems, named = [], [], set()
     for method in sorted({run.record.method for run in runs} & set(set_names())):
         own = [run for run in runs if run.record.method == method]
         for setting in settings(read_set(method), [run.record for run in own]):
-            section, shown, sentences = _section(setting, own)
+            section, shown, sentences = _section(setting, own, seeds)
             sections += [section] if section else []
             named |= shown
             problems += sentences
-    others, sentences = _other_sections(runs, named)
+    others, sentences = _other_sections(runs, named, seeds)
     sections += others
     return Page(TITLE, SOURCE, ABOUT if sections else NOTHING, sections), [*problems, *sentences]
 
@@ -120,7 +125,7 @@ def _setting(ablation: AblationSet, dataset: str, precision: str, common: dict[s
     return Setting(ablation, dataset, precision, common, recipes)
 
 
-def _section(setting: Setting, runs: Sequence[Run]) -> tuple[Section | None, set[str], list[str]]:
+def _section(setting: Setting, runs: Sequence[Run], seeds: Seeds) -> tuple[Section | None, set[str], list[str]]:
     """A section with the ids of its records, unless nothing but full rows was measured."""
     runs = [r for r in runs if (r.record.dataset, r.record.precision) == (setting.dataset, setting.precision)]
     matched = {label: [r for r in runs if has_recipe(r.record, recipe)] for label, recipe in setting.recipes.items()}
@@ -131,7 +136,7 @@ def _section(setting: Setting, runs: Sequence[Run]) -> tuple[Section | None, set
     benchmark = _benchmark(shown.values())
     fitting, problems = on_one_test_set(benchmark, [shown[name] for name in sorted(shown)])
     rows = {label: _row(benchmark, [r for r in found if r in fitting]) for label, found in matched.items()}
-    tables = {table.title: _table(setting, table, rows, benchmark) for table in setting.ablation.tables}
+    tables = {table.title: _table(setting, table, rows, seeds, benchmark) for table in setting.ablation.tables}
     idle = [title for title, table in tables.items() if table is None]
     intro = [_about(benchmark, fitting), *([f"{NOT_RUN}{'; '.join(idle)}."] if idle else [])]
     found = [table for table in tables.values() if table]
@@ -158,7 +163,9 @@ def _about(benchmark: str, runs: Sequence[Run]) -> str:
     return f"{size} {SIMULATED}" if simulated else size
 
 
-def _table(setting: Setting, table: AblationTable, rows: Mapping[str, Row | None], benchmark: str) -> Table | None:
+def _table(
+    setting: Setting, table: AblationTable, rows: Mapping[str, Row | None], seeds: Seeds, benchmark: str
+) -> Table | None:
     """None where none of its changes was run. A row that is the full one under another name is no change."""
     full = rows[table.full]
     others = [row for row in table.rows if not row.absent and setting.recipes[row.label] != setting.recipes[table.full]]
@@ -171,7 +178,8 @@ def _table(setting: Setting, table: AblationTable, rows: Mapping[str, Row | None
     changes = [Change(label, shown[label], made, printed.get(label)) for label, made in run.items()]
     reference = Change(table.full, shown[table.full], full) if full else None
     missing = [row.label for row in others if row.label not in run]
-    return tested_table(table.title, reference, changes, _notes(table, missing, comparable), table.printed_recalls)
+    notes = _notes(table, missing, comparable)
+    return tested_table(table.title, reference, changes, seeds[benchmark], notes, table.printed_recalls)
 
 
 def _shown(row: AblationRow, dataset: str) -> str:
@@ -189,19 +197,19 @@ def _notes(table: AblationTable, missing: Sequence[str], comparable: bool) -> li
     return [*notes, *(f"{label}: {note}." for label, note in told.items() if note)]
 
 
-def _other_sections(runs: Sequence[Run], named: set[str]) -> tuple[list[Section], list[str]]:
+def _other_sections(runs: Sequence[Run], named: set[str], seeds: Seeds) -> tuple[list[Section], list[str]]:
     """Runs with overrides that no set names, by method, variant and data set, against the recipe as it comes."""
     sections, problems = [], []
     for _, group in groupby(sorted(runs, key=_place), key=_place):
         own = list(group)
         if any(run.record.overrides and run.record.id not in named for run in own):
-            section, sentences = _other_section(own, named)
+            section, sentences = _other_section(own, named, seeds)
             sections += [section] if section else []
             problems += sentences
     return sections, problems
 
 
-def _other_section(runs: Sequence[Run], named: set[str]) -> tuple[Section | None, list[str]]:
+def _other_section(runs: Sequence[Run], named: set[str], seeds: Seeds) -> tuple[Section | None, list[str]]:
     """runs: of one system on one data set."""
     benchmark = _benchmark(runs)
     fitting, problems = on_one_test_set(benchmark, list(runs))
@@ -216,7 +224,8 @@ def _other_section(runs: Sequence[Run], named: set[str]) -> tuple[Section | None
     reference = Change("the recipe as it is", first.variant, full) if full else None
     unusual = f" ({first.precision})" if first.precision != "fp32" else ""
     title = f"{others[0].system} on {first.dataset}{unusual}"
-    return Section(title, _about(benchmark, fitting), [tested_table(OTHERS, reference, changes, [], [])]), problems
+    table = tested_table(OTHERS, reference, changes, seeds[benchmark], [], [])
+    return Section(title, _about(benchmark, fitting), [table]), problems
 
 
 def _place(run: Run) -> tuple[str, ...]:

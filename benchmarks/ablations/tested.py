@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from itm_harness.benchmarks.ablations.sets import RECALLS
-from itm_harness.benchmarks.analysis.evidence import LEVEL, Comparison, compare, holm
+from itm_harness.benchmarks.analysis.evidence import Comparison, SeedVariance, compare, holm
+from itm_harness.benchmarks.analysis.student import LEVEL
 from itm_harness.benchmarks.leaderboard.rows import MARKS, Row
 from itm_harness.benchmarks.leaderboard.tables import Column, Interval, Table
 
@@ -42,15 +43,23 @@ class Tested:
 
     @property
     def is_sure(self) -> bool:
-        """Is it more than chance? Unknown where neither row has a second seed."""
+        """Is it more than chance? Unknown where nothing tells how much seeds differ."""
         return self.adjusted < LEVEL and self.comparison.seeds_counted
 
 
 def tested_table(
-    title: str, full: Change | None, changes: Sequence[Change], notes: Sequence[str], printed: Sequence[str]
+    title: str,
+    full: Change | None,
+    changes: Sequence[Change],
+    seeds: SeedVariance,
+    notes: Sequence[str],
+    printed: Sequence[str],
 ) -> Table:
-    """The full row first. full: None where it was not run. printed: the recalls that published changes are of."""
-    tested = _tested(full.row, changes) if full else []
+    """The full row first. full: None where it was not run. seeds: how much those of the benchmark differ.
+
+    printed: the recalls whose sum published changes are of.
+    """
+    tested = _tested(full.row, changes, seeds) if full else []
     columns, beside = [*COLUMNS], any(change.printed is not None for change in changes)
     if beside:
         columns += [PUBLISHED] if len(printed) == len(RECALLS) else [PUBLISHED, OURS]
@@ -64,8 +73,8 @@ def tested_table(
     return Table("ablation", title, columns, cells, [learnt(tested, full is not None), *notes])
 
 
-def _tested(full: Row, changes: Sequence[Change]) -> list[Tested]:
-    compared = [compare(change.row.sample, full.sample) for change in changes]
+def _tested(full: Row, changes: Sequence[Change], seeds: SeedVariance) -> list[Tested]:
+    compared = [compare(change.row.sample, full.sample, seeds) for change in changes]
     adjusted = holm(np.array([c.p for c in compared]))
     return [Tested(*one) for one in zip(changes, compared, map(float, adjusted), strict=True)]
 

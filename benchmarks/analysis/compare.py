@@ -5,17 +5,18 @@ Of single records also exact McNemar, and the queries where they differ most.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from itm_harness.benchmarks.analysis.evidence import Comparison, Sample, compare, holm
+from itm_harness.benchmarks.analysis.evidence import Comparison, Sample, SeedVariance, compare, holm
 from itm_harness.benchmarks.analysis.statistics import McNemar, image_recalls, mcnemar
 from itm_harness.benchmarks.common.errors import RunError
 from itm_harness.benchmarks.records.opening import Opened
-from itm_harness.benchmarks.records.schema import Metrics
+from itm_harness.benchmarks.records.schema import TRANSFER, Metrics, Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,11 +83,14 @@ class BenchmarkComparison:
         return said
 
 
-def compare_rows(first: Sequence[Opened], second: Sequence[Opened], queries: int = 10) -> list[BenchmarkComparison]:
+def compare_rows(
+    first: Sequence[Opened], second: Sequence[Opened], beside: Sequence[Record] | None = (), queries: int = 10
+) -> list[BenchmarkComparison]:
     """Two rows, each the records of its seeds, on every benchmark that they share.
 
-    queries: how many of the most different ones, of rows of one record each. Raises RunError where they share no
-    benchmark, or were measured on different test sets.
+    beside: further records, whose seeds tell how much seeds differ; None = seeds are not counted. queries: how many of
+    the most different ones, of rows of one record each. Raises RunError where the rows share no benchmark, or were
+    measured on different test sets.
     """
     one, other = first[0].record, second[0].record
     shared = [name for name in one.metrics if name in other.metrics]
@@ -98,7 +102,34 @@ def compare_rows(first: Sequence[Opened], second: Sequence[Opened], queries: int
     for name in shared:
         for opened in (*first[1:], *second):
             _require_one_test_set(name, first[0], opened)
-    return [_on(name, first, second, queries) for name in shared]
+    known = {}
+    if beside is not None:
+        known = {record.id: record for record in (*beside, *(opened.record for opened in (*first, *second)))}
+    return [_on(name, first, second, seed_variances(name, one, known.values()), queries) for name in shared]
+
+
+def seed_variances(benchmark: str, like: Record, records: Iterable[Record]) -> list[SeedVariance]:
+    """Of each of QUANTITIES, over the rows of records that were measured on a test set of the same size as `like`."""
+    rows: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        counts = record.diverged is None and TRANSFER not in record.flags
+        if counts and _size(record, benchmark) == _size(like, benchmark):
+            rows[record.group_key].append(record)
+    values = {key: np.array([_values(r.metrics[benchmark]) for r in row]) for key, row in rows.items()}
+    return [
+        SeedVariance.pooled(Sample(np.empty(0), values[key][:, q], row[0].seeded) for key, row in rows.items())
+        for q in range(len(QUANTITIES))
+    ]
+
+
+def _size(record: Record, benchmark: str) -> tuple[int, int, int] | None:
+    m = record.metrics.get(benchmark)
+    return None if m is None else (m.n_images, m.n_texts, m.folds)
+
+
+def _values(m: Metrics) -> list[float]:
+    """By QUANTITIES."""
+    return [*(getattr(side, f"r{k}") for side in (m.i2t, m.t2i) for k in (1, 5, 10)), m.rsum]
 
 
 def _require_one_test_set(benchmark: str, first: Opened, second: Opened) -> None:
@@ -115,8 +146,10 @@ def _require_one_test_set(benchmark: str, first: Opened, second: Opened) -> None
         )
 
 
-def _on(benchmark: str, first: Sequence[Opened], second: Sequence[Opened], queries: int) -> BenchmarkComparison:
-    quantities = _quantities(_samples(benchmark, first), _samples(benchmark, second))
+def _on(
+    benchmark: str, first: Sequence[Opened], second: Sequence[Opened], seeds: Sequence[SeedVariance], queries: int
+) -> BenchmarkComparison:
+    quantities = _quantities(_samples(benchmark, first), _samples(benchmark, second), seeds)
     counted = quantities[0].comparison.seeds_counted
     if len(first) > 1 or len(second) > 1:
         return BenchmarkComparison(benchmark, quantities, counted, None, [], [])
@@ -144,8 +177,8 @@ def _shares(opened: Opened, benchmark: str) -> np.ndarray:
     return np.column_stack([recalls, recalls.sum(axis=1)])
 
 
-def _quantities(first: Sequence[Sample], second: Sequence[Sample]) -> list[Quantity]:
-    compared = [compare(a, b) for a, b in zip(first, second, strict=True)]
+def _quantities(first: Sequence[Sample], second: Sequence[Sample], seeds: Sequence[SeedVariance]) -> list[Quantity]:
+    compared = [compare(*each) for each in zip(first, second, seeds, strict=True)]
     adjusted = holm(np.array([c.p for c in compared]))
     columns = zip(QUANTITIES, first, second, compared, adjusted, strict=True)
     return [Quantity(name, float(a.scores.mean()), float(b.scores.mean()), c, float(p)) for name, a, b, c, p in columns]

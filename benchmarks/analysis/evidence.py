@@ -2,15 +2,15 @@
 
 A row is all seeds of one recipe. The difference of two rows on the same images has the variance
     var(differences of single images) / n_images  +  pooled variance between seeds × (1/n_A + 1/n_B),
-where an image counts with its mean over the seeds of each row. Student's t with Satterthwaite's degrees of freedom over
-the two parts gives intervals and p (Satterthwaite, 1946); captions stay with their image, so that nothing is counted
-twice. A row of one seed has no variance between seeds of its own: that of the other row stands for both, and where
-neither has one, only the choice of the images is in the interval (`Comparison.seeds_counted`).
+where an image counts with its mean over the seeds of each row; captions stay with their image. The variance between
+seeds is pooled over all rows of the benchmark: three seeds of a row say little of it, and a single one nothing.
+Student's t with Satterthwaite's degrees of freedom over the two parts gives intervals and p (Satterthwaite, 1946).
+Noise of a seed on single images is in both parts, which makes the test somewhat careful.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -49,10 +49,25 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class SeedVariance:
+    """How much seeds of one recipe differ. freedom: 0 where no row has a second seed, and nothing is known."""
+
+    variance: float
+    freedom: int
+
+    @classmethod
+    def pooled(cls, samples: Iterable[Sample]) -> SeedVariance:
+        """Over rows, whose seeds are taken to differ alike."""
+        known = [(sample.squares, sample.freedom) for sample in samples]
+        freedom = sum(f for _, f in known)
+        return cls(sum(s for s, _ in known) / freedom if freedom else 0.0, freedom)
+
+
+@dataclass(frozen=True)
 class Comparison:
     """The difference of two rows, its 95 % interval and two-sided p.
 
-    seeds_counted: is the choice of seeds in it? Not where no seed can tell how much seeds differ.
+    seeds_counted: is the choice of seeds in it? Not where nothing tells how much seeds differ.
     """
 
     difference: float
@@ -62,55 +77,50 @@ class Comparison:
     seeds_counted: bool
 
 
-def intervals(samples: Sequence[Sample]) -> np.ndarray:
-    """(k, 2) the 95 % interval of each row's mean: over images and, where it has several, over seeds."""
-    scores = np.stack([s.scores for s in samples], axis=1)  # (n_images, k)
-    squares, freedoms, shares = _seeds_of(samples)
-    variance, freedom = _satterthwaite(
-        scores.var(axis=0, ddof=_one(scores)) / len(scores),
-        len(scores) - 1,
-        squares / np.maximum(freedoms, 1) * shares,
-        freedoms,
-    )
+def intervals(samples: Sequence[Sample], seeds: SeedVariance) -> np.ndarray:
+    """(k, 2) the 95 % interval of each row's mean, over images and seeds."""
+    scores, shares = _stacked(samples)
+    variance, freedom = _satterthwaite(scores.var(axis=0, ddof=_one(scores)) / len(scores), len(scores), shares, seeds)
     half = critical(freedom) * np.sqrt(variance)
     return scores.mean(axis=0)[:, None] + half[:, None] * (-1, 1)
 
 
-def compare(first: Sample, second: Sample) -> Comparison:
+def compare(first: Sample, second: Sample, seeds: SeedVariance) -> Comparison:
     """first − second. Raises ValueError where they are not of the same images."""
     if first.scores.shape != second.scores.shape:
         raise ValueError(f"scores of {first.scores.shape} and {second.scores.shape} images cannot be paired")
     paired = first.scores - second.scores
-    seeds_freedom = first.freedom + second.freedom
-    pooled = (first.squares + second.squares) / max(seeds_freedom, 1)
     share = first.share + second.share
-    variance, freedom = _satterthwaite(
-        paired.var(ddof=_one(paired)) / len(paired), len(paired) - 1, pooled * share, seeds_freedom
-    )
+    variance, freedom = _satterthwaite(paired.var(ddof=_one(paired)) / len(paired), len(paired), share, seeds)
     difference = float(paired.mean())
     half = float(critical(freedom) * np.sqrt(variance))
     p = float(_p(np.asarray(difference), variance, freedom))
-    return Comparison(difference, difference - half, difference + half, p, seeds_freedom > 0 or share == 0)
+    return Comparison(difference, difference - half, difference + half, p, seeds.freedom > 0 or share == 0)
 
 
-def pairwise_p(samples: Sequence[Sample]) -> np.ndarray:
+def pairwise_p(samples: Sequence[Sample], seeds: SeedVariance) -> np.ndarray:
     """(k, k) the p of every pair of rows, as `compare` gives it; 1 on the diagonal."""
-    scores = np.stack([s.scores for s in samples], axis=1)  # (n_images, k)
+    means = np.array([sample.scores.mean() for sample in samples])
+    return _p(means[:, None] - means, *_pairwise(samples, seeds))
+
+
+def smallest_differences(samples: Sequence[Sample], seeds: SeedVariance, level: float = LEVEL) -> np.ndarray:
+    """(k, k) by how much every pair of rows must differ to be told apart at a level: half of its interval."""
+    variance, freedom = _pairwise(samples, seeds)
+    return critical(freedom, level) * np.sqrt(variance)
+
+
+def _pairwise(samples: Sequence[Sample], seeds: SeedVariance) -> tuple[np.ndarray, np.ndarray]:
+    """(k, k) the variance of every difference, and its degrees of freedom."""
+    scores, shares = _stacked(samples)
     covariance = np.atleast_2d(np.cov(scores, rowvar=False, ddof=_one(scores)))
-    image = covariance.diagonal()[:, None] + covariance.diagonal() - 2 * covariance
-    squares, freedoms, shares = _seeds_of(samples)
-    seeds_freedom = freedoms[:, None] + freedoms
-    pooled = (squares[:, None] + squares) / np.maximum(seeds_freedom, 1)
-    means = scores.mean(axis=0)
-    variance, freedom = _satterthwaite(
-        np.maximum(image, 0) / len(scores), len(scores) - 1, pooled * (shares[:, None] + shares), seeds_freedom
-    )
-    return _p(means[:, None] - means, variance, freedom)
+    images = np.maximum(covariance.diagonal()[:, None] + covariance.diagonal() - 2 * covariance, 0)
+    return _satterthwaite(images / len(scores), len(scores), shares[:, None] + shares, seeds)
 
 
-def _seeds_of(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(k,) squares, degrees of freedom, shares."""
-    return tuple(np.array([getattr(s, name) for s in samples], float) for name in ("squares", "freedom", "share"))
+def _stacked(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray]:
+    """Scores (n_images, k), and the share (k,) of the seeds' variance in each mean."""
+    return np.stack([s.scores for s in samples], axis=1), np.array([s.share for s in samples])
 
 
 def _one(values: np.ndarray) -> int:
@@ -119,15 +129,14 @@ def _one(values: np.ndarray) -> int:
 
 
 def _satterthwaite(
-    images: np.ndarray | float, images_freedom: int, seeds: np.ndarray | float, seeds_freedom: np.ndarray | float
+    images: np.ndarray, n_images: int, shares: np.ndarray | float, seeds: SeedVariance
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The sum of both variances, and its degrees of freedom; those of the images where the seeds have no part."""
-    images_freedom, seeds_freedom = np.maximum(images_freedom, 1), np.maximum(seeds_freedom, 1)
-    total = np.asarray(images + seeds)
-    parts = np.square(images) / images_freedom + np.square(seeds) / seeds_freedom
+    """The whole variance of means, of which `images` is the images' part, and its degrees of freedom."""
+    drawn = np.asarray(shares * seeds.variance)
+    total = images + drawn
+    parts = np.square(images) / max(n_images - 1, 1) + np.square(drawn) / max(seeds.freedom, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        freedom = np.where(parts > 0, np.square(total) / parts, images_freedom)
-    return total, freedom
+        return total, np.where(parts > 0, np.square(total) / parts, max(n_images - 1, 1))
 
 
 def _p(difference: np.ndarray, variance: np.ndarray, freedom: np.ndarray) -> np.ndarray:
@@ -147,12 +156,12 @@ def holm(p: np.ndarray) -> np.ndarray:
     return adjusted
 
 
-def significant(samples: Sequence[Sample]) -> np.ndarray:
+def significant(samples: Sequence[Sample], seeds: SeedVariance) -> np.ndarray:
     """(k, k) bool: do two rows differ, after Holm's correction over all pairs?"""
     first, second = np.triu_indices(len(samples), k=1)
     differ = np.zeros((len(samples), len(samples)), dtype=bool)
     if len(first):
-        differ[first, second] = holm(pairwise_p(samples)[first, second]) < LEVEL
+        differ[first, second] = holm(pairwise_p(samples, seeds)[first, second]) < LEVEL
     return differ | differ.T
 
 

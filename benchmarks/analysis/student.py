@@ -15,6 +15,7 @@ TINY = 1e-300
 STEPS = 500  # of the fraction, which needs a few times the square root of the degrees of freedom
 CONVERGED = 1e-14
 NEWTON_STEPS = 50
+ACCURACY = 1e-11  # of log t; each step squares the error
 LONGEST_STEP = 1.0  # of log t
 
 _log_gamma = np.vectorize(lgamma, otypes=[float])
@@ -43,7 +44,7 @@ def critical(freedom: np.ndarray, level: float | np.ndarray = LEVEL) -> np.ndarr
         p = two_sided_p(t, freedom)
         step = p / (2 * t * _density(t, freedom)) * np.log(p / level)
         log_t = log_t + np.minimum(step, LONGEST_STEP)
-        if np.all(np.abs(step) < CONVERGED):
+        if np.all(np.abs(step) < ACCURACY):
             break
     return np.exp(log_t)
 

@@ -60,7 +60,7 @@ def compare(
     if as_json:
         print_json({b.benchmark: asdict(b) for b in found})
         return
-    for letter, row in zip("AB", pair, strict=True):
+    for letter, row in zip("AB", pair[:2], strict=True):
         names = ", ".join(opened.record.id for opened in row)
         console.print(f"{letter} = {names}", soft_wrap=True, highlight=False, markup=False)
     for benchmark in found:

@@ -66,15 +66,21 @@ def transfer(results: Results = Path("results"), contributed: Contributed = Fals
     show_written(*write_transfer(*place_of_tables(results, contributed)))
 
 
-@command(epilog=examples("itm study gpo-pooling"))
+@command(epilog=examples("itm study seeds", "itm study gpo-pooling"))
 def study(
-    name: Annotated[str, typer.Argument(help="gpo-pooling: can GPO imitate known poolings? Without data, 3 minutes.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="seeds: how much of a difference is chance, by the records. "
+            "gpo-pooling: can GPO imitate known poolings? 3 minutes."
+        ),
+    ],
     results: Results = Path("results"),
-    contributed: Annotated[bool, typer.Option("--contributed", help="File it in --results itself.")] = False,
+    contributed: Contributed = False,
 ) -> None:
-    """Run a study that needs no data set; file its numbers and write STUDIES.md, both under results/local/."""
+    """Run a study that needs no data set; write STUDIES.md, under results/local/."""
     from itm_harness.benchmarks.studies.report import run_study
 
-    folder, _ = place_of_tables(results, contributed)
-    path = run_study(name, folder, lambda line: console.print(line, soft_wrap=True, highlight=False))
+    folder, also = place_of_tables(results, contributed)
+    path = run_study(name, folder, lambda line: console.print(line, soft_wrap=True, highlight=False), also=also)
     console.print(f"written: {path}", soft_wrap=True, highlight=False, markup=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from itm_harness.benchmarks.analysis.evidence import Span, intervals, letters, rank_spans, significant
+from itm_harness.benchmarks.analysis.evidence import SeedVariance, Span, intervals, letters, rank_spans, significant
 from itm_harness.benchmarks.leaderboard.rows import Row, Run, make_rows, on_one_test_set
 from itm_harness.benchmarks.leaderboard.tables import Estimate, Interval
 
@@ -32,7 +32,8 @@ class Standing:
 
 @dataclass(frozen=True)
 class Board:
-    """A benchmark. rows: every row that was measured, overrides included, best first. standings: of shipped recipes.
+    """A benchmark. rows: every row that was measured, overrides included, best first. seeds: how much theirs differ.
+    standings: of shipped recipes.
 
     diverged: rows of runs that are listed apart. replaced: rows of an older recipe or other data. problems: a sentence
     for each run that cannot stand beside the others.
@@ -40,6 +41,7 @@ class Board:
 
     benchmark: str
     rows: list[Row]
+    seeds: SeedVariance
     standings: list[Standing]
     diverged: list[Row]
     replaced: list[Row]
@@ -64,15 +66,26 @@ def boards_of(runs: Sequence[Run]) -> list[Board]:
     return sorted((make_board(benchmark, runs) for benchmark in {b for run in runs for b in run.scores}), key=place)
 
 
-def make_board(benchmark: str, runs: Sequence[Run]) -> Board:
-    """runs: in the order of `make_runs`."""
+def seed_variance(benchmark: str, runs: Sequence[Run]) -> SeedVariance:
+    """How much seeds differ on a benchmark, over all rows of its board. runs: in the order of `make_runs`."""
+    return SeedVariance.pooled(row.sample for row in _rows(benchmark, runs)[0])
+
+
+def _rows(benchmark: str, runs: Sequence[Run]) -> tuple[list[Row], list[Row], list[str]]:
+    """Rows, rows of diverged runs, and a sentence for each run that was measured on another test set."""
     fitting, problems = on_one_test_set(benchmark, [run for run in runs if benchmark in run.scores])
     rows = make_rows(benchmark, [run for run in fitting if not run.record.diverged])
-    diverged = make_rows(benchmark, [run for run in fitting if run.record.diverged])
+    return rows, make_rows(benchmark, [run for run in fitting if run.record.diverged]), problems
+
+
+def make_board(benchmark: str, runs: Sequence[Run]) -> Board:
+    """runs: in the order of `make_runs`."""
+    rows, diverged, problems = _rows(benchmark, runs)
     shipped = [row for row in rows if row.as_it_comes]
     newest = _newest(shipped)
     replaced = [row for row in shipped if row not in newest]
-    return Board(benchmark, rows, _standings(newest), diverged, replaced, problems)
+    seeds = SeedVariance.pooled(row.sample for row in rows)
+    return Board(benchmark, rows, seeds, _standings(newest, seeds), diverged, replaced, problems)
 
 
 def _newest(rows: Sequence[Row]) -> list[Row]:
@@ -103,28 +116,28 @@ def is_ranked(row: Row) -> bool:
     return enough and not NOT_LIKE_THE_OTHERS & set(row.first.flags)
 
 
-def _standings(rows: Sequence[Row]) -> list[Standing]:
+def _standings(rows: Sequence[Row], seeds: SeedVariance) -> list[Standing]:
     """By track, in each the ranked rows first. rows: best first."""
     if not rows:
         return []
     estimates = {
         row: Estimate(row.rsum, Interval(*map(float, bounds)))
-        for row, bounds in zip(rows, intervals([row.sample for row in rows]), strict=True)
+        for row, bounds in zip(rows, intervals([row.sample for row in rows], seeds), strict=True)
     }
     standings = []
     for track in TRACKS:
         own = [row for row in rows if track_of(row) == track]
         ranked = [row for row in own if is_ranked(row)]
-        for row, (span, group) in zip(ranked, _ranks(ranked), strict=True):
+        for row, (span, group) in zip(ranked, _ranks(ranked, seeds), strict=True):
             standings.append(Standing(row, track, span, group, estimates[row]))
         standings += [Standing(row, track, None, "", estimates[row]) for row in own if not is_ranked(row)]
     return standings
 
 
-def _ranks(rows: Sequence[Row]) -> list[tuple[Span, str]]:
+def _ranks(rows: Sequence[Row], seeds: SeedVariance) -> list[tuple[Span, str]]:
     """Rank interval and letters of each row of a track. rows: best first."""
     if not rows:
         return []
-    differ = significant([row.sample for row in rows])
+    differ = significant([row.sample for row in rows], seeds)
     means = np.array([row.rsum.mean for row in rows])
     return list(zip(rank_spans(means, differ), letters(differ), strict=True))

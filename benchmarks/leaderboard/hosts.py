@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from itm_harness.benchmarks.analysis.evidence import Comparison, compare, holm
+from itm_harness.benchmarks.analysis.evidence import Comparison, SeedVariance, compare, holm
 from itm_harness.benchmarks.leaderboard.rows import Row, short
 from itm_harness.benchmarks.leaderboard.tables import System
 from itm_harness.benchmarks.records.schema import Record
@@ -48,14 +48,17 @@ def hosts_of(record: Record) -> list[System]:
     return HOSTS.get(record.method, [])
 
 
-def against_hosts(extended: Sequence[Row], rows: Sequence[Row]) -> tuple[list[AgainstHost], list[str]]:
+def against_hosts(
+    extended: Sequence[Row], rows: Sequence[Row], seeds: SeedVariance
+) -> tuple[list[AgainstHost], list[str]]:
     """Every row with a host against the host's row that is most alike; and a sentence where there is none.
 
-    extended: whose hosts are looked for. rows: all of the benchmark, hosts with overrides among them.
+    extended: whose hosts are looked for. rows: all of the benchmark, hosts with overrides among them. seeds: how much
+    theirs differ.
     """
     pairs = [(row, system, _host_row(row, system, rows)) for row in extended for system in hosts_of(row.first)]
     found = [(row, host) for row, _, host in pairs if host is not None]
-    compared = [compare(row.sample, host.sample) for row, host in found]
+    compared = [compare(row.sample, host.sample, seeds) for row, host in found]
     adjusted = holm(np.array([c.p for c in compared]))
     results = [
         AgainstHost(row, host, c, float(p), ", ".join(differing_values(row.first, host.first)))

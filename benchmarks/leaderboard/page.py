@@ -34,10 +34,11 @@ ABOUT = (
      "image's captions; R@K in percent; rsum is the sum of the six recalls. The epoch with the best dev rsum is "
      "tested, once. Words in brackets behind a method say what is unusual; they are explained below its table."),
     ("Rows", "All seeds of a shipped recipe. Recipes with overrides stand in ABLATIONS.md. Brackets behind an rsum: "
-     "95 % interval over test images and seeds (of one seed: over images)."),
+     "95 % interval over test images and seeds."),
     ("Rank", "From 1 + the number of rows that are significantly better to the number of rows less that of the "
      "significantly worse, within a track. A difference is significant at 5 %, after Holm's correction over the "
-     "track, by Student's t; its variance is that of the image differences and that between seeds. Rows that share a "
+     "track, by Student's t; its variance is that of the image differences and that between seeds, "
+     "pooled over the benchmark. Rows that share a "
      f"letter do not differ. Rows of fewer than {SEEDS} seeds, with simulated inputs, a score of the whole gallery or "
      "an epoch chosen on test are listed unranked."),
     ("Published", "Difference: ours minus the printed rsum, for the same method, setting, inputs and text encoder."),
@@ -191,7 +192,7 @@ def _side_table(
 def _host_tables(board: Board, rows: Sequence[Row]) -> list[Table]:
     """Extensions against their hosts; nothing of those whose inputs are simulated, whatever they gain or lose."""
     simulated = [row for row in rows if "simulated_inputs" in row.first.flags and hosts_of(row.first)]
-    against, notes = against_hosts([row for row in rows if row not in simulated], board.rows)
+    against, notes = against_hosts([row for row in rows if row not in simulated], board.rows, board.seeds)
     if simulated:
         names = ", ".join(str(row.system) for row in simulated)
         notes = [*notes, f"Not set against their hosts, because their inputs are simulated: {names}."]
@@ -211,7 +212,7 @@ def _host_cells(a: AgainstHost) -> list[Any]:
 
 def _host_note(a: AgainstHost) -> str:
     told = [f"differs from its host in {a.differing}"] if a.differing else []
-    told += [] if a.comparison.seeds_counted else ["one seed each, so only the choice of images is in the interval"]
+    told += [] if a.comparison.seeds_counted else ["no row has a second seed: only the choice of images is counted"]
     return f"{a.row.system}: {'; '.join(told)}." if told else ""
 
 

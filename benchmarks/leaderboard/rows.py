@@ -59,6 +59,7 @@ class Run:
 class Row:
     """Runs that differ in their seed alone, on one benchmark. scores: (n_images,), averaged over seeds."""
 
+    benchmark: str
     runs: tuple[Run, ...]
     metrics: tuple[Metrics, ...]
     scores: np.ndarray
@@ -138,6 +139,7 @@ def _row(benchmark: str, runs: list[Run]) -> Row:
     marks = {*records[0].flags, records[0].selection}
     marks |= {"diverged"} if any(r.diverged for r in records) else set()
     return Row(
+        benchmark=benchmark,
         runs=tuple(runs),
         metrics=tuple(r.metrics[benchmark] for r in records),
         scores=np.mean([run.scores[benchmark] for run in runs], axis=0),

@@ -47,12 +47,29 @@ def open_row(name: str, results_dir: Path) -> list[Opened]:
     return sorted(row.values(), key=lambda opened: (opened.record.seed or 0, opened.record.id))
 
 
-def open_pair(first: str, second: str, results_dir: Path, single: bool = False) -> tuple[list[Opened], list[Opened]]:
-    """Two rows, or the two records alone: where that is asked for, and where both are seeds of one row."""
+def open_pair(
+    first: str, second: str, results_dir: Path, single: bool = False
+) -> tuple[list[Opened], list[Opened], list[Record] | None]:
+    """Two rows, and the other records that a user sees, whose seeds tell how much seeds differ.
+
+    The two records alone, and None, where that is asked for and where both are seeds of one row.
+    """
     rows = open_row(first, results_dir), open_row(second, results_dir)
     if single or rows[0][0].record.group_key == rows[1][0].record.group_key:
-        return [open_record(first, results_dir)], [open_record(second, results_dir)]
-    return rows
+        return [open_record(first, results_dir)], [open_record(second, results_dir)], None
+    return *rows, _seen_records(results_dir)
+
+
+def _seen_records(results_dir: Path) -> list[Record]:
+    """Those that can be read; none where there is no such folder."""
+    folders = [folder for folder in seen_results(results_dir) if folder.is_dir()]
+    found = []
+    for path in record_files(*folders) if folders else ():
+        try:
+            found.append(read_record(path))
+        except RunError:
+            continue
+    return found
 
 
 def _other_seeds(record: Record, files: Sequence[Path]) -> Iterator[Opened]:

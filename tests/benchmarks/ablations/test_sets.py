@@ -11,7 +11,7 @@ from itm_harness.benchmarks.ablations import report, sets
 from itm_harness.benchmarks.ablations.report import make_page, write_ablations
 from itm_harness.benchmarks.ablations.runs import listing, plan, run_missing
 from itm_harness.benchmarks.ablations.sets import AblationRow, has_recipe, load_set, read_set, set_names
-from itm_harness.benchmarks.analysis.evidence import Sample, compare
+from itm_harness.benchmarks.analysis.evidence import Sample, SeedVariance, compare
 from itm_harness.benchmarks.analysis.statistics import image_scores
 from itm_harness.benchmarks.common.errors import RunError
 from itm_harness.benchmarks.records.code_hash import method_code_hash
@@ -349,7 +349,8 @@ def test_the_interval_counts_images_and_seeds():
     (row,) = add_seeds(store, INTRA, (0.5,))
     scores = np.stack([image_scores(store.details[r.id]["demo-500"]) for r in full])
     alone = image_scores(store.details[row.id]["demo-500"])
-    expected = compare(Sample(alone, np.array([alone.mean()])), Sample(scores.mean(axis=0), scores.mean(axis=1)))
+    samples = Sample(alone, np.array([alone.mean()])), Sample(scores.mean(axis=0), scores.mean(axis=1))
+    expected = compare(*samples, SeedVariance.pooled(samples))
     shown = tables_of(store)["hrem on demo"][FRAGMENTS][INTRA]
     assert shown["95 % interval"] == f"{expected.low:+.1f} to {expected.high:+.1f}"
     assert shown["p (Holm)"] == f"{expected.p:.4f}"
@@ -383,7 +384,7 @@ def test_one_sentence_says_what_was_learnt():
 def test_where_nothing_was_learnt_it_says_so():
     store = Store()
     add_row(store, FULL, 0.6)
-    add_row(store, INTRA, 0.2)  # one seed each: that seeds may differ as much is not excluded
+    add_row(store, INTRA, 0.2)  # no row has a second seed: that seeds differ as much is not excluded
     told = "Learnt: nothing can be told; no change differs from the full row by more than chance."
     assert notes_of(store, FRAGMENTS)[0] == told
 

@@ -9,7 +9,7 @@ from itm_harness.benchmarks.analysis.compare import (
     compare_rows,
     most_different,
 )
-from itm_harness.benchmarks.analysis.evidence import Sample, compare
+from itm_harness.benchmarks.analysis.evidence import Sample, SeedVariance, compare
 from itm_harness.benchmarks.common.errors import RunError
 from itm_harness.benchmarks.records.opening import Opened, open_pair, open_record, open_row
 from itm_tests.stores import Store, details_of
@@ -23,7 +23,7 @@ def opened(i2t, t2i, owner=OWNER, **changes) -> Opened:
 
 
 def compare_records(first: Opened, second: Opened):
-    return compare_rows([first], [second])
+    return compare_rows([first], [second], None)
 
 
 @pytest.fixture
@@ -132,32 +132,49 @@ def test_rows_are_compared_by_images_and_seeds(tmp_path):
     store = Store()
     seeds(store, tmp_path, (0.5, 0.55, 0.6))
     seeds(store, tmp_path, (0.4, 0.45, 0.47), method="hrem")
+    store.add(0.5, seed=0, method="aahr")
+    store.add(0.8, seed=1, method="aahr")  # these tell of seeds, too
+    store.write(tmp_path)
     (found,) = compare_rows(*open_pair("gpo-f8k-s0", "hrem-gpo-f8k-s0", tmp_path))
     gpo, hrem = ([run for run in store.runs() if run.record.method == name] for name in ("gpo", "hrem"))
     samples = []
     for runs in (gpo, hrem):
         scores = np.stack([run.scores["f8k-1k"] for run in runs])
         samples.append(Sample(scores.mean(axis=0), scores.mean(axis=1)))
-    assert found.quantities[-1].comparison == compare(*samples)
+    expected = compare(*samples, SeedVariance.pooled(row.sample for row in store.rows()))
+    comparison = found.quantities[-1].comparison
+    assert (comparison.low, comparison.high, comparison.p) == pytest.approx((expected.low, expected.high, expected.p))
     assert (found.seeds_counted, found.mcnemar, found.images, found.sentences()) == (True, None, [], [])
     (single,) = compare_rows(*open_pair("gpo-f8k-s0", "hrem-gpo-f8k-s0", tmp_path, single=True))
     assert (single.quantities[-1].first, single.quantities[-1].second) == pytest.approx((300, 240))
     assert single.sentences()[0] == SEEDS_NOT_COUNTED
 
 
-def test_rows_of_one_seed_and_two_seeds_of_one_row_are_single_records(tmp_path):
+def test_two_seeds_of_one_row_are_single_records(tmp_path):
     store = Store()
     seeds(store, tmp_path, (0.5, 0.6))
+    pair = open_pair("gpo-f8k-s0", "gpo-f8k-s1", tmp_path)
+    assert [len(row) for row in pair[:2]] == [1, 1]
+    (found,) = compare_rows(*pair)
+    assert not found.seeds_counted
+    assert found.mcnemar is not None
+
+
+def test_rows_of_one_seed_are_told_by_the_seeds_of_others(tmp_path):
+    store = Store()
     seeds(store, tmp_path, (0.7,), method="hrem")
     seeds(store, tmp_path, (0.8,), method="aahr")
-    for names in (("hrem", "aahr"), ("gpo-f8k-s0", "gpo-f8k-s1")):
-        pair = open_pair(*names, tmp_path)
-        assert [len(row) for row in pair] == [1, 1]
-        (found,) = compare_rows(*pair)
-        assert not found.seeds_counted
-        assert found.mcnemar is not None
-    (found,) = compare_rows(*open_pair("gpo-f8k-s0", "hrem", tmp_path))
-    assert found.seeds_counted  # by the two seeds of one of them
+    (found,) = compare_rows(*open_pair("hrem", "aahr", tmp_path))
+    assert not found.seeds_counted  # nobody knows
+    assert found.mcnemar is not None
+    seeds(store, tmp_path, (0.5, 0.6))
+    (told,) = compare_rows(*open_pair("hrem", "aahr", tmp_path))
+    assert told.seeds_counted
+    widths = [c.high - c.low for c in (one.quantities[-1].comparison for one in (found, told))]
+    assert widths[0] < widths[1]
+    seeds(store, tmp_path, (0.1, 0.9), method="gsmn", n_images=20)  # of another test set
+    seeds(store, tmp_path, (0.1, 0.9), method="vssr", diverged="the embeddings have collapsed")
+    assert compare_rows(*open_pair("hrem", "aahr", tmp_path)) == [told]
 
 
 def test_only_shared_benchmarks_are_compared():

@@ -1,8 +1,9 @@
 """Boards: which rows stand on them, in which track, and what may be said of their order."""
 
+import numpy as np
 import pytest
 
-from itm_harness.benchmarks.analysis.evidence import Span, compare
+from itm_harness.benchmarks.analysis.evidence import Sample, SeedVariance, Span, compare
 from itm_harness.benchmarks.leaderboard.board import ENSEMBLES, MORE_DATA, ONE_MODEL, boards_of
 from itm_tests.stores import Store
 
@@ -96,12 +97,15 @@ def test_real_data_come_first_and_whole_galleries_before_folds(store):
     assert [board.is_smoke_test for board in boards] == [False, True, True]
 
 
-def test_the_interval_is_that_of_images_and_seeds(store):
+def test_the_interval_is_that_of_images_and_seeds_of_the_whole_board(store):
     seeds(store, (0.4, 0.5, 0.6))
-    standing = standings(store)["gpo"]
-    bounds = standing.rsum.interval
-    alone = compare(
-        standing.row.sample, type(standing.row.sample)(0 * standing.row.scores, standing.row.sample.seeds, drawn=False)
-    )
-    assert bounds.low < standing.rsum.spread.mean < bounds.high
-    assert (bounds.low, bounds.high) == pytest.approx((alone.low, alone.high))  # against a row that is zero for sure
+    alone = standings(store)["gpo"].rsum
+    seeds(store, (0.1, 0.5, 0.9), method="b", variant="", recipe={"x": 1}, overrides={"x": 1})
+    (board,) = store.boards()
+    found = board.standings[0].rsum
+    assert board.seeds == SeedVariance.pooled(row.sample for row in board.rows)
+    assert found.spread == alone.spread
+    assert found.interval.low < alone.interval.low < 300 < alone.interval.high < found.interval.high
+    zero = Sample(0 * board.standings[0].row.scores, np.zeros(1), drawn=False)
+    expected = compare(board.standings[0].row.sample, zero, board.seeds)  # against what is zero for sure
+    assert (found.interval.low, found.interval.high) == pytest.approx((expected.low, expected.high))

@@ -2,8 +2,14 @@
 
 import pytest
 
+from itm_harness.benchmarks.analysis.evidence import SeedVariance
 from itm_harness.benchmarks.leaderboard.hosts import against_hosts, differing_values, hosts_of
 from itm_tests.stores import Store
+
+
+def against(store):
+    rows = store.rows()
+    return against_hosts(rows, rows, SeedVariance.pooled(row.sample for row in rows))
 
 
 @pytest.mark.parametrize(
@@ -29,7 +35,7 @@ def test_a_loss_is_shown_like_a_gain():
         store.add(0.6, seed=seed)
     store.add(0.3, method="vssr", variant="vssr")
     store.add(0.9, method="vsd", variant="gpo-star", flags=["extra_pretraining", "simulated_inputs"])
-    found, lonely = against_hosts(store.rows(), store.rows())
+    found, lonely = against(store)
     assert lonely == []
     assert [(f.row.first.method, f.host.first.method, len(f.host.records)) for f in found] == [
         ("vsd", "gpo", 2),
@@ -49,7 +55,7 @@ def test_holm_runs_over_the_table():
     store.add(0.2)
     for variant in ("gpo-star", "gpo-dagger"):
         store.add(0.25, method="vsd", variant=variant)
-    found, _ = against_hosts(store.rows(), store.rows())
+    found, _ = against(store)
     assert [f.adjusted for f in found] == pytest.approx([min(1, 2 * f.comparison.p) for f in found])
 
 
@@ -64,16 +70,16 @@ def test_the_host_is_the_row_that_is_most_alike():
     recipe = {"host": {"embed_size": 128}, "optim": {"lr": 1}, "prototypes": 31}
     store.add(0.7, method="vsd", variant="gpo-star", recipe=recipe)
     store.add(0.7, method="vsd", variant="gpo-star", recipe={**recipe, "prototypes": 5}, overrides={"prototypes": 5})
-    found, _ = against_hosts(store.rows(), store.rows())
+    found, _ = against(store)
     assert len(found) == 2
     # all three differ in embed_size alone: one as it comes is taken, which of them the group decides
     assert {f.host.first.recipe["embed_size"] for f in found} <= {256, 512}
     store.records.append(store.add(0.6, seed=1, recipe=chosen.recipe))
-    found, _ = against_hosts(store.rows(), store.rows())
+    found, _ = against(store)
     assert {f.host.first.recipe["embed_size"] for f in found} == {256}  # more seeds
     assert {f.differing for f in found} == {"embed_size 128 (host: 256)"}
     store.add(0.9, recipe={"embed_size": 128, "optim": {"lr": 1}}, overrides={"embed_size": 128})
-    found, _ = against_hosts(store.rows(), store.rows())
+    found, _ = against(store)
     assert {(f.host.first.recipe["embed_size"], f.differing) for f in found} == {(128, "")}  # the same but for VSD
 
 
@@ -106,7 +112,7 @@ def test_a_missing_host_is_said():
     store.add(method="vssr", variant="vssr")
     store.add(method="vsd", variant="clip-star")
     store.add(method="clip", variant="zeroshot", selection="none")
-    found, lonely = against_hosts(store.rows(), store.rows())
+    found, lonely = against(store)
     assert [str(f.host.system) for f in found] == ["clip zeroshot"]  # one of the two hosts is enough
     assert len(lonely) == 1
     assert lonely[0].startswith("vssr: no row of gpo with the same text encoder")

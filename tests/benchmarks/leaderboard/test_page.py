@@ -153,14 +153,14 @@ def test_an_extension_stands_against_its_host(store):
     assert (data["difference"], data["host_rsum_std"]) == (-150.0, 42.4264)
 
 
-def test_one_seed_each_and_simulated_inputs_are_said(store):
+def test_unknown_seeds_and_simulated_inputs_are_said(store):
     store.add(0.5)
     store.add(0.3, method="vsd", variant="gpo-star", flags=["extra_pretraining"])
     store.add(0.3, method="vssr", variant="", flags=["extra_pretraining", "simulated_inputs"])
     (against,) = [t for t in section(store).tables if t.kind == "against_the_host"]
     assert [str(row[0]) for row in against.rows] == ["vsd gpo-star"]
     assert against.notes == [
-        "vsd gpo-star: one seed each, so only the choice of images is in the interval.",
+        "vsd gpo-star: no row has a second seed: only the choice of images is counted.",
         "Not set against their hosts, because their inputs are simulated: vssr.",
     ]
 

@@ -96,18 +96,12 @@ def test_the_study_is_filed_and_its_page_regenerates(tmp_path):
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells == ["max", f"{errors['seen']:.4f}", "0.005", f"{errors['smaller']:.4f}", "0.010",
                      f"{errors['larger']:.4f}", "0.004"]  # fmt: skip
+    assert "## gpo-pooling" in text.decode()
     page.unlink()
     assert report.write_studies(tmp_path).read_bytes() == text
+    assert report.write_studies(tmp_path / "own", [tmp_path]).read_bytes() == text  # a user sees contributed ones
     report.run_study("gpo-pooling", tmp_path, lines.append, SHORT)
     assert (tmp_path / "studies" / "gpo-pooling.json").read_bytes() == filed
-
-
-def test_numbers_of_other_code_are_marked(tmp_path):
-    page = report.run_study("gpo-pooling", tmp_path, print, SHORT)
-    assert "Stale" not in page.read_text()
-    filed = tmp_path / "studies" / "gpo-pooling.json"
-    filed.write_text(filed.read_text().replace('"code_hash": "', '"code_hash": "0'))
-    assert "Stale" in report.write_studies(tmp_path).read_text()
 
 
 def test_an_unknown_study_and_a_damaged_file(tmp_path):
