@@ -10,6 +10,7 @@ from itm_harness.benchmarks.common.errors import RunError
 from itm_harness.benchmarks.leaderboard.build import current_code_hash, write_leaderboard
 from itm_harness.benchmarks.records.code_hash import method_code_hash
 from itm_harness.methods.registry import find_method
+from itm_tests.places import ROOT
 from itm_tests.stores import Store
 
 ALL = ["md", "csv", "latex", "html", "json"]
@@ -102,3 +103,9 @@ def test_a_missing_folder_is_named(tmp_path):
 def test_the_current_code_of_a_shipped_method_is_known():
     assert current_code_hash("gpo") == method_code_hash(find_method("gpo").files)
     assert current_code_hash("somebody's own") is None
+
+
+def test_the_committed_page_can_be_read_in_a_terminal():
+    lines = (ROOT / "results" / "LEADERBOARD.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) < 200
+    assert max(len(line) for line in lines if "](records/" not in line) <= 120  # links to records are longer

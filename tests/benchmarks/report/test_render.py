@@ -11,10 +11,11 @@ import pytest
 
 from itm_harness.benchmarks.commands import app as harness
 from itm_harness.benchmarks.common.errors import RunError
-from itm_harness.benchmarks.leaderboard.rows import NEVER_SHOWN
-from itm_harness.benchmarks.records.store import read_records
+from itm_harness.benchmarks.leaderboard.board import boards_of
+from itm_harness.benchmarks.leaderboard.build import read_runs
 from itm_harness.benchmarks.report import render as rendering
 from itm_harness.benchmarks.report.render import json_in_html, write_report
+from itm_harness.benchmarks.report.styles import key_of
 from itm_harness.datasets.errors import DataError
 from itm_tests.pages import HOSTILE, HOSTILE_TEXT, page_store, write_data
 from itm_tests.places import ROOT
@@ -159,11 +160,8 @@ def test_a_missing_library_is_named(place, monkeypatch):
 
 def test_the_committed_page_shows_every_committed_row_of_demo_and_no_other_captions():
     text = (RESULTS / "index.html").read_text(encoding="utf-8")
-    rows = {
-        r.group_key[:12]
-        for r in read_records(RESULTS)
-        if r.dataset == "demo" and not r.diverged and not NEVER_SHOWN & set(r.flags)
-    }
+    boards = [board for board in boards_of(read_runs(RESULTS)[0]) if board.is_smoke_test]
+    rows = {key_of(standing.row) for board in boards for standing in board.standings}
     assert rows
     assert rows == rows & set(re.findall(r'<tr data-key="(\w{12})"', text))
     assert {view["dataset"] for view in json.loads(Parsed(text).scripts["data"])["views"]} == {"demo"}
