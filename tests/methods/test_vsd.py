@@ -16,35 +16,11 @@ from itm_harness.methods.losses.hinge import hinge_loss, same_image
 from itm_harness.methods.losses.prototypes import read_prototypes, swapped_prediction
 from itm_harness.methods.losses.triplet import largest_weights, triplet_loss
 from itm_harness.methods.registry import find_method
+from itm_tests.small_methods import SIMPLE
 
 D, REGION_DIM, VOCABULARY, PROTOTYPES = 16, 6, 30, 5
 GRAPH = Progress(step=1, epoch=1, phases=frozenset({"max_violation", "graph"}))
 HREM_SIZES = {"heads": 4, "dropout": 0.0}
-SIMPLE = """
-from torch import nn
-from itm_harness.methods.base import EmbeddingMethod, MethodConfig
-from itm_harness.methods.encoders.pooling import mean_pool
-from itm_harness.methods.registry import register
-from itm_harness.methods.encoders.text_encoders import text_encoder
-
-class SimpleConfig(MethodConfig):
-    width: int = 32
-
-@register("simple")
-class Simple(EmbeddingMethod):
-    Config = SimpleConfig
-
-    def __init__(self, config):
-        super().__init__(config)
-        self.regions = nn.Linear(config.region_dim, config.width)
-        self.words = text_encoder(config.text, config.width)
-
-    def embed_images(self, images):
-        return mean_pool(self.regions(images.regions), images.lengths)
-
-    def embed_texts(self, texts):
-        return mean_pool(self.words(texts.words, texts.lengths), texts.lengths)
-"""
 
 
 def vsd(host="gpo", host_settings=None, **settings):

@@ -20,37 +20,10 @@ from itm_harness.methods import official
 from itm_harness.methods.errors import MethodError
 from itm_harness.methods.registry import find_method
 from itm_tests.places import GOLDEN
+from itm_tests.small_methods import SIMPLE
 from itm_tests.trees import write_coco, write_f30k
 
 CASES = GOLDEN / "vsd"
-
-SIMPLE = """
-from torch import nn
-from itm_harness.methods.base import EmbeddingMethod, MethodConfig
-from itm_harness.methods.encoders.pooling import mean_pool
-from itm_harness.methods.registry import register
-from itm_harness.methods.encoders.text_encoders import text_encoder
-
-
-class SimpleConfig(MethodConfig):
-    width: int = 32
-
-@register("simple")
-class Simple(EmbeddingMethod):
-    Config = SimpleConfig
-
-    def __init__(self, config):
-        super().__init__(config)
-        self.regions = nn.Linear(config.region_dim, config.width)
-        self.words = text_encoder(config.text, config.width)
-
-    def embed_images(self, images):
-        return mean_pool(self.regions(images.regions), images.lengths)
-
-    def embed_texts(self, texts):
-        return mean_pool(self.words(texts.words, texts.lengths), texts.lengths)
-"""
-
 
 SMALL = {
     "gpo-dagger": {"host.embed_size": 32},
