@@ -21,13 +21,13 @@ ORIGIN = (
     Column("Records", "records", left=True),
 )
 COST = (
-    Column("Params (M)", "parameters_million"),
-    Column("Train (min)", "training_minutes", shown=False),  # stands in the headline
-    Column("Step (ms)", "step_milliseconds", 0),
-    Column("Encode (s)", "encode_seconds"),
-    Column("Score (s)", "score_seconds"),
-    Column("Host (GB)", "host_memory_gb"),
-    Column("GPU (GB)", "gpu_memory_gb"),
+    Column("M params", "parameters_million"),
+    Column("Train min", "training_minutes", shown=False),  # stands in the headline
+    Column("Step ms", "step_milliseconds", 0),
+    Column("Encode s", "encode_seconds"),
+    Column("Score s", "score_seconds"),
+    Column("Host GB", "host_memory_gb"),
+    Column("GPU GB", "gpu_memory_gb"),
     Column("Hardware", "hardware", left=True),
 )
 

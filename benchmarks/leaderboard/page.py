@@ -57,7 +57,7 @@ MEDIANS = [Column(f"{direction} medR", f"{direction}_medr") for direction in ("i
 HEADLINE = [
     TRACK, Column("Rank", "rank", missing="unranked"), METHOD, Column("Group", "letters", left=True),
     Column("rsum (95 % interval)", "rsum"), RECALLS[0], RECALLS[3], SEED_COUNT, Column("d", "width"),
-    Column("Train (min)", "training_minutes"),
+    Column("Train min", "training_minutes"),
 ]  # fmt: skip
 ALL_RECALLS = [METHOD, *RECALLS[:3], MEDIANS[0], *RECALLS[3:], MEDIANS[1]]
 HOST = [

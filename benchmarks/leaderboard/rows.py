@@ -25,7 +25,7 @@ MARKS = {  # mark -> the words beside a method's name, and what they mean
     "gallery_score": ("gallery score", "the score looks at the whole gallery, not at the pair alone"),
     "selected_on_test": ("chosen on test", "the epoch was chosen on the test set"),
     "extra_pretraining": ("extra data", "uses models pre-trained on far more data"),
-    "simulated_inputs": ("simulated inputs", "what another model would have made was simulated"),
+    "simulated_inputs": ("simulated", "inputs that another model would have made were simulated"),
     "ensemble": ("ensemble", "mean of the similarity matrices of several models"),
     "imported": ("imported", "imported weights or similarities, not trained here"),
     "last": ("last epoch", "the last epoch, without selection"),

@@ -37,13 +37,13 @@ def test_columns_come_in_views_without_repetition(board):
     assert len(set(heads)) == len(heads)
     views = {head.text: head.view for head in board.heads}
     assert [views[name] for name in ("Rank", "rsum (95 % interval)")] == ["always"] * 2
-    assert (views["medR"], views["Selection"], views["Train (min)"]) == ("recalls", "origin", "cost")
-    assert not {"Method", "Track", "GPU (GB)"} & set(views)  # in the name, or nothing to say
+    assert (views["medR"], views["Selection"], views["Train min"]) == ("recalls", "origin", "cost")
+    assert not {"Method", "Track", "GPU GB"} & set(views)  # in the name, or nothing to say
     assert sum(count for _, _, count in board.overs) == len(board.heads)
 
 
 def test_values_that_are_missing_sort_as_nothing(board):
-    minutes = column(board, "Train (min)")
+    minutes = column(board, "Train min")
     assert [cell.sort for cell in minutes][-1] is None
     assert minutes[1].sort == pytest.approx(10.0)
     assert column(board, "Selection")[0].sort == "dev"
