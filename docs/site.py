@@ -11,7 +11,8 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parent.parent
-BESIDE = ["CONTRIBUTING.md", "CHANGELOG.md", *(f"results/{path.name}" for path in (ROOT / "results").glob("*.*"))]
+RESULTS = [path for pattern in ("*.*", "records/*.json") for path in sorted((ROOT / "results").glob(pattern))]
+BESIDE = ["CONTRIBUTING.md", "CHANGELOG.md", *(path.relative_to(ROOT).as_posix() for path in RESULTS)]
 PACKAGE = tempfile.TemporaryDirectory(prefix="itm-harness-site-")
 
 
