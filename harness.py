@@ -10,7 +10,7 @@ sys.path[:] = [path for path in sys.path if Path(path or ".").resolve() != ROOT]
 installed = find_spec("itm_harness")
 if not installed or Path(installed.origin).resolve().parents[1] != ROOT:
     instead = f", which has {Path(installed.origin).parent} instead" if installed else ""
-    print(f"harness.py: {ROOT} is not installed for this Python{instead}; run `pip install -e {ROOT}`.", file=sys.stderr)
+    print(f"harness.py: {ROOT} is not installed here{instead}; run `pip install -e {ROOT}`.", file=sys.stderr)
     sys.exit(2)
 
 from itm_harness.benchmarks.commands.app import main  # noqa: E402 - only now is it known to be this checkout's
