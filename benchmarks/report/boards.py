@@ -15,9 +15,9 @@ from itm_harness.benchmarks.leaderboard.tables import Column, Estimate, Interval
 from itm_harness.benchmarks.report.styles import Style, key_of
 
 ALWAYS = "always"  # the view of columns that stand in every view
-FIRST = ("Rank", "rsum (95 % interval)")  # these
+FIRST = ("Rank", "Group", "rsum (95 % interval)")  # these
 COSTS = {column.key for column in COST} | {"training_minutes"}
-VIEW_NAMES = {"recalls": "Recalls", "origin": "How it came about", "cost": "What it cost"}
+VIEW_NAMES = {"headline": "Headline", "recalls": "Recalls", "origin": "How it came about", "cost": "What it cost"}
 MARK_NAMES = {mark: words for mark, (words, _) in MARKS.items()}
 IN_NAME = {"method", "track"}  # columns that the page shows beside the row's name
 
@@ -41,25 +41,19 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Strip:
-    """An interval and its mean as shares of the table's whole range, 0 to 1."""
-
-    low: float
-    mean: float
-    high: float
-
-
-@dataclass(frozen=True)
 class Line:
-    """A row. name: method and variant. text: its text encoder. cells: as the board's heads."""
+    """A row. track: rows of one are ranked against each other. name: method and variant. text: its text encoder.
+
+    cells: as the board's heads.
+    """
 
     key: str
+    track: str
     name: str
     overrides: str
     text: str
     marks: tuple[str, ...]
     style: Style
-    strip: Strip
     cells: tuple[Cell, ...]
 
     @property
@@ -81,14 +75,20 @@ class PlainTable:
 
 @dataclass(frozen=True)
 class Board:
-    """A benchmark. heads: of the cells of its lines. more: tables below."""
+    """A benchmark. part: real data or smoke test. heads: of the cells of its lines. more: tables below."""
 
     benchmark: str
+    part: str
     intro: str
     heads: tuple[Head, ...]
     lines: tuple[Line, ...]
     notes: tuple[str, ...]
     more: tuple[PlainTable, ...]
+
+    @property
+    def tracks(self) -> list[tuple[str, list[Line]]]:
+        """Its lines by track, in their order."""
+        return [(track, list(lines)) for track, lines in groupby(self.lines, key=lambda line: line.track)]
 
     @property
     def texts(self) -> list[str]:
@@ -126,51 +126,49 @@ def make_board(section: Section, standings: Sequence[Standing], styles: Mapping[
     lines = [
         Line(
             key=key_of(standing.row),
+            track=standing.track,
             name=str(standing.row.system),
             overrides=overrides_text(standing.row.overrides),
             text=standing.row.first.text,
             marks=standing.row.marks,
             style=styles[key_of(standing.row)],
-            strip=strip,
             cells=tuple(_cell(f.column, f.values[i]) for f in filled),
         )
-        for i, (standing, strip) in enumerate(zip(standings, _strips(standings), strict=True))
+        for i, standing in enumerate(standings)
     ]
     notes = [note for table in measured[1:] for note in table.notes]
     more = [_plain(table) for table in section.tables if table.kind != "measured"]
     heads = [_head(f.column, f.view) for f in filled]
-    return Board(section.title, section.intro, tuple(heads), tuple(lines), tuple(notes), tuple(more))
+    return Board(section.title, section.part, section.intro, tuple(heads), tuple(lines), tuple(notes), tuple(more))
 
 
 def _filled(measured: Sequence[Table]) -> list[_Filled]:
-    """Every column that says something, once, those of all views first."""
-    found: dict[str, _Filled] = {}
+    """Every column that says something, once in a view; those of all views first."""
+    found: dict[tuple[str, str], _Filled] = {}
     for table in measured:
         for number, column in enumerate(table.columns):
             values = tuple(row[number] for row in table.rows)
             says = column.heading in FIRST or any(value not in (None, "") for value in values)
             if column.key not in IN_NAME and says:
-                found.setdefault(column.heading, _Filled(column, _view(column), values))
-    first = [found[heading] for heading in FIRST if heading in found]
-    return first + [f for heading, f in found.items() if heading not in FIRST]
+                for view in _views(column, headline=table is measured[0]):
+                    found.setdefault((view, column.heading), _Filled(column, view, values))
+    first = [found[ALWAYS, heading] for heading in FIRST if (ALWAYS, heading) in found]
+    return first + [f for (view, _), f in found.items() if view != ALWAYS]
+
+
+def _views(column: Column, headline: bool) -> list[str]:
+    """Where a column stands; one of the headline that is a cost is among the costs, too."""
+    if column.heading in FIRST:
+        return [ALWAYS]
+    if headline:
+        return ["headline", "cost"] if column.key in COSTS else ["headline"]
+    return [_view(column)]
 
 
 def _view(column: Column) -> str:
-    if column.heading in FIRST:
-        return ALWAYS
     if column.key in COSTS:
         return "cost"
     return "origin" if column in ORIGIN else "recalls"
-
-
-def _strips(standings: Sequence[Standing]) -> list[Strip]:
-    bounds = [standing.rsum.interval for standing in standings]
-    low, high = min((b.low for b in bounds), default=0.0), max((b.high for b in bounds), default=0.0)
-    width = max(high - low, 1e-9)
-    return [
-        Strip(*((value - low) / width for value in (bound.low, standing.row.rsum.mean, bound.high)))
-        for standing, bound in zip(standings, bounds, strict=True)
-    ]
 
 
 def _head(column: Column, view: str) -> Head:

@@ -3,24 +3,23 @@ const boards = findAll(".board");
 
 function chooseBenchmark(name) {
   for (const board of boards) board.hidden = board.dataset.benchmark !== name;
-  for (const input of findAll("input[name=benchmark]")) input.checked = input.value === name;
+  find("[name=benchmark]").value = name;
 }
 
 function startBoards(showBenchmark) {
-  for (const element of findAll(".benchmarks, .tools")) element.hidden = false;
-  for (const input of findAll("input[name=benchmark]")) {
-    input.addEventListener("change", () => {
-      toAddress("board", { benchmark: input.value });
-      showBenchmark(input.value);
-    });
-  }
+  for (const element of findAll(".benchmarks, .narrow")) element.hidden = false;
+  for (const fold of findAll(".narrow")) fold.open = matchMedia("(min-width: 761px)").matches;
+  find("[name=benchmark]").addEventListener("change", ({ target }) => {
+    toAddress("board", { benchmark: target.value });
+    showBenchmark(target.value);
+  });
   for (const table of findAll("table.sortable")) makeSortable(table);
   boards.forEach(startFilters);
 }
 
 function makeSortable(table) {
-  const body = table.tBodies[0];
-  const original = [...body.rows];
+  const tracks = [...table.tBodies].map((body) => ({ body, rows: findAll("tr:not(.track)", body) }));
+  const original = tracks.flatMap(({ rows }) => rows);
   const heads = [...table.tHead.rows].at(-1).cells;
   for (const head of heads) {
     find("button", head).addEventListener("click", () => {
@@ -32,7 +31,7 @@ function makeSortable(table) {
       const order = before === null ? first : before === "ascending" ? "descending" : "ascending";
       for (const other of heads) other.removeAttribute("aria-sort");
       head.setAttribute("aria-sort", order);
-      body.append(...sorted(original, values, numeric, order === "ascending" ? 1 : -1));
+      for (const { body, rows } of tracks) body.append(...sorted(rows, values, numeric, order === "ascending" ? 1 : -1));
     });
   }
 }
@@ -47,7 +46,7 @@ function sorted(rows, values, numeric, sign) {
 }
 
 function startFilters(board) {
-  const rows = findAll(".leaders tbody tr", board);
+  const rows = findAll(".leaders tbody tr:not(.track)", board);
   const more = findAll(".more tbody tr", board); // published numbers and the like: the search box alone counts for them
   const search = find("[name=search]", board);
   const text = find("[name=text]", board);
@@ -64,6 +63,7 @@ function startFilters(board) {
         Boolean(text?.value && row.dataset.text !== text.value) ||
         hiddenMarks.some((mark) => own.includes(mark));
     }
+    for (const head of findAll(".track", board)) head.hidden = !find("tr:not(.track):not([hidden])", head.parentElement);
     const counted = rows.length ? rows : more;
     const shown = counted.filter((row) => !row.hidden).length;
     find(".shown", board).textContent = `${shown} of ${counted.length} rows`;
