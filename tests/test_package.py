@@ -185,9 +185,7 @@ def test_harness_py_runs_from_any_folder(tmp_path, monkeypatch):
 def test_harness_py_runs_no_code_but_its_checkouts(clone, programs):
     """Two clones and one environment: the code of the other one must not run in silence."""
     said = command(sys.executable, clone / "harness.py", "list", "methods", code=2)
-    assert said.startswith(
-        f"harness.py: {clone} is not installed here, which has {ROOT}/itm_harness instead;"
-    )
+    assert said.startswith(f"harness.py: {clone} is not installed here, which has {ROOT}/itm_harness instead;")
     assert said.endswith(f"run `pip install -e {clone}`.\n")
     assert f"which has {programs.parent}" in command(programs / "python", ROOT / "harness.py", "--help", code=2)
     assert "is not installed here; run" in command(sys.executable, "-S", ROOT / "harness.py", code=2)
