@@ -13,6 +13,7 @@ from typing import Any
 
 HEIGHT = 320
 BAND = 46  # pixels of an ablation bar with its label
+HAS_PRINTED = "isValid(datum.published)"
 INK, MUTED, RULE, PAPER, ACCENT = (f"var(--{name})" for name in ("ink", "muted", "rule", "paper", "accent"))
 CONFIG = {
     "background": "transparent",
@@ -130,11 +131,15 @@ def _ablation() -> Any:
     return _finished(
         base.mark_bar(height=13, yOffset=9, fill=ACCENT, opacity=0.85).encode(x=x, y=y, tooltip="tip:N"),
         base.mark_rule(yOffset=9, stroke=INK, strokeWidth=1.5).encode(x=alt.X("low:Q"), x2="high:Q", y=y),
-        base.transform_filter("isValid(datum.published)")
-        .mark_point(
-            filled=True, shape="diamond", size=110, yOffset=9, fill=PAPER, stroke=INK, strokeWidth=1.5, opacity=1
-        )
-        .encode(x=alt.X("published:Q"), y=y, tooltip="tip:N"),
+        # a place for every bar: where none has a printed change, a scale without any value would complain
+        base.transform_calculate(printed=f"{HAS_PRINTED} ? datum.published : datum.change")
+        .mark_point(filled=True, shape="diamond", size=110, yOffset=9, fill=PAPER, stroke=INK, strokeWidth=1.5)
+        .encode(
+            x=alt.X("printed:Q"),
+            y=y,
+            tooltip="tip:N",
+            opacity=alt.condition(HAS_PRINTED, alt.value(1), alt.value(0)),
+        ),
         base.mark_rule(stroke=MUTED).encode(x=alt.datum(0)),
         *_haloed(base.encode(x=alt.value(0), y=y, text="label:N"), dx=0, dy=-10),
         height=None,
